@@ -1,0 +1,156 @@
+"""The NumPy cache: one memory-mapped file a clip, and an index of the files that were seen.
+
+A cache file is a `.npy` array of frames followed by a JSON footer, the footer's length and a mark:
+
+    [.npy header, frames (U, h, w, 3) uint8] [JSON: times, indices, info, checksum] [length, 8 bytes] [MARK]
+
+Its name is a hash of the video's content and of everything that changes a pixel, so a stale hit cannot happen;
+it is written under another name and renamed, so no reader sees half of it; its checksum is checked when it is
+read, and a damaged file is treated as absent.
+"""
+
+import hashlib
+import json
+import logging
+import sqlite3
+import zlib
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from vidbench.data.decode import IMAGE_SUFFIXES, Decoded, VideoInfo, natural_key
+from vidbench.data.protocol import Protocol
+from vidbench.data.records import Video
+from vidbench.utils import sha256_of, written_whole
+
+log = logging.getLogger(__name__)
+MARK = b"VIDBENC1"
+HASH_LIMIT_BYTES = 256 << 20  # larger files are known by size and times alone: hashing them costs seconds
+
+
+def cache_key(video: Video, protocol: Protocol, frames_fps: float, cache_dir: Path) -> str:
+    """64 hex digits that change with the file's content and with every parameter that changes a pixel."""
+    facts = {
+        "content": identity(video.path, cache_dir),
+        "part": [video.start_seconds, video.end_seconds],
+        "protocol": protocol.to_dict(),
+        "frames_fps": frames_fps if video.path.is_dir() else None,
+        "libraries": [av.__version__, cv2.__version__, np.__version__],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def cache_path(cache_dir: Path, key: str) -> Path:
+    """Where the clip of a key lies; the first two digits spread 20,000 files over 256 folders."""
+    return cache_dir / "clips" / key[:2] / f"{key}.npy"
+
+
+def write_clip(path: Path, clip: Decoded) -> None:
+    """Write a clip; raises OSError when there is no room."""
+    footer = json.dumps(
+        {
+            "times": clip.times.tolist(),
+            "indices": clip.indices.tolist(),
+            "info": asdict(clip.info),
+            "repeated": clip.repeated,
+            "crc32": zlib.crc32(clip.frames),
+        }
+    ).encode()
+    with written_whole(path, "wb") as file:
+        np.lib.format.write_array(file, clip.frames, allow_pickle=False)
+        file.write(footer + len(footer).to_bytes(8, "little") + MARK)
+
+
+def read_clip(path: Path, verify: bool = True) -> Decoded | None:
+    """A cached clip with its frames memory-mapped, or None where there is none or it is damaged."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-16, 2)
+            tail = file.read(16)
+            if tail[8:] != MARK:
+                return None
+            length = int.from_bytes(tail[:8], "little")
+            file.seek(-16 - length, 2)
+            footer = json.loads(file.read(length))
+        frames = np.load(path, mmap_mode="r", allow_pickle=False)
+        if verify and zlib.crc32(frames) != footer["crc32"]:
+            return None
+        return Decoded(
+            frames=frames,
+            times=np.array(footer["times"], np.float64),
+            indices=np.array(footer["indices"], np.int64),
+            info=VideoInfo(**footer["info"]),
+            repeated=footer["repeated"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def identity(path: Path, cache_dir: Path) -> str:
+    """What a file (or a folder of frames) contains, as a hash; looked up in the index where it did not change."""
+    if path.is_dir():
+        images = sorted((p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+        return hashlib.sha256("".join(sha256_of(image) for image in images).encode()).hexdigest()
+    stat = path.stat()
+    stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    if stat.st_size > HASH_LIMIT_BYTES:
+        return json.dumps([str(path.resolve()), *stamp])
+    index = Index(cache_dir)
+    known = index.lookup(path, stamp)
+    if known is None:
+        known = sha256_of(path)
+        index.remember(path, stamp, known)
+    return known
+
+
+class Index:
+    """`index.sqlite`: what is known of each file, by path, size and times of change; shared by all commands.
+
+    An index that cannot be read or written (a full disk, a network folder without locks) costs time, never a
+    result: the content is then hashed anew.
+    """
+
+    TABLE = """CREATE TABLE IF NOT EXISTS videos (path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT,
+               num_frames INTEGER, fps REAL, width INTEGER, height INTEGER, seconds REAL)"""
+
+    def __init__(self, cache_dir: Path):
+        self.file = cache_dir / "index.sqlite"
+
+    def lookup(self, path: Path, stamp: list[int]) -> str | None:
+        """The SHA-256 of a file that has not changed since it was remembered, else None."""
+        rows = self._run("SELECT sha256 FROM videos WHERE path = ? AND stamp = ?", _row_key(path, stamp))
+        return rows[0][0] if rows else None
+
+    def info(self, path: Path) -> VideoInfo | None:
+        """What a file held when it was last decoded to its end, or None where it has not been."""
+        query = "SELECT num_frames, fps, width, height, seconds FROM videos WHERE path = ? AND num_frames > 0"
+        rows = self._run(query, (str(path.resolve()),))
+        return VideoInfo(*rows[0]) if rows else None
+
+    def remember(self, path: Path, stamp: list[int], sha256: str) -> None:
+        """Note a file's content; what was known of an earlier content is forgotten."""
+        query = "INSERT OR REPLACE INTO videos (path, stamp, sha256) VALUES (?, ?, ?)"
+        self._run(query, (*_row_key(path, stamp), sha256))
+
+    def remember_info(self, path: Path, info: VideoInfo) -> None:
+        """Note what decoding a file found."""
+        query = "UPDATE videos SET num_frames=?, fps=?, width=?, height=?, seconds=? WHERE path=?"
+        self._run(query, (info.num_frames, info.fps, info.width, info.height, info.seconds, str(path.resolve())))
+
+    def _run(self, query: str, values: tuple) -> list[tuple]:
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.file, timeout=30)) as base, base:
+                base.execute(self.TABLE)
+                return base.execute(query, values).fetchall()
+        except (sqlite3.Error, OSError) as problem:
+            log.debug("the index %s is out of use: %s", self.file, problem)
+            return []
+
+
+def _row_key(path: Path, stamp: list[int]) -> tuple[str, str]:
+    return str(path.resolve()), json.dumps(stamp)

@@ -1,0 +1,87 @@
+"""Name → list of videos and their classes. A data set is one function in one file of this folder.
+
+Nothing is decoded here: a listing reads file names and annotation tables only.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from vidbench.data.datasets import demo, kinetics, own, splits  # noqa: F401  importing registers them
+from vidbench.data.datasets.registry import DATASETS, ROOT, Dataset, dataset
+from vidbench.data.datasets.tables import read_rows
+from vidbench.data.records import Video
+from vidbench.utils import UserError, canonical_label, unknown
+
+__all__ = ["DATASETS", "ROOT", "Dataset", "dataset", "load_dataset", "read_label_map", "select"]
+
+
+def load_dataset(name: str, split: str = "val", data_dir: Path | None = None, **options) -> Dataset:
+    """List a data set: `demo`, `kinetics`, `ucf101`, `hmdb51`, `folder`, `frames` or `csv`.
+
+    options: what the data set takes of `version`, `fold`, `csv_path`, `gt_csv`, `population`, `label_map`.
+    Raises UserError: unknown name, no such folder, nothing in it.
+    """
+    if name not in DATASETS:
+        raise unknown("dataset", name, DATASETS)
+    label_map = options.pop("label_map", None)
+    found = DATASETS[name](Path(data_dir) if data_dir else None, split, **options)
+    if not found.videos:
+        raise UserError(f"dataset {name}: no videos in split {split!r} of {data_dir or 'its folder'}")
+    if label_map:
+        found = _renamed(found, read_label_map(label_map))
+    return replace(found, videos=tuple(sorted(found.videos, key=lambda video: video.video_id)))
+
+
+def select(
+    videos: Iterable[Video],
+    *,
+    classes: Iterable[str] = (),
+    keys: Iterable[str] = (),
+    num_videos: int = 0,
+    seed: int = 0,
+    shard: tuple[int, int] = (1, 1),
+) -> list[Video]:
+    """The videos of one run, in their seeded order.
+
+    A video's place depends on its id and the seed alone, so the same `num_videos` are the same videos on every
+    machine, and more of them extend the list. `classes` and `keys` (ids of a published list) filter first;
+    `num_videos` 0 takes all; `shard` (i, n) then takes every n-th, from the i-th.
+    Raises UserError for a class or a key that no video has.
+    """
+    videos = list(videos)
+    if wanted := {canonical_label(name) for name in classes}:
+        known = {canonical_label(video.label): video.label for video in videos if video.label is not None}
+        for name in sorted(wanted - known.keys()):
+            raise unknown("class", name, known.values())
+        videos = [v for v in videos if v.label is not None and canonical_label(v.label) in wanted]
+    if keys := list(dict.fromkeys(keys)):
+        by_id = {video.video_id: video for video in videos}
+        if missing := [key for key in keys if key not in by_id]:
+            raise UserError(f"{len(missing)} of {len(keys)} listed keys are no videos here, e.g. {missing[0]!r}")
+        videos = [by_id[key] for key in keys]
+    ordered = sorted(videos, key=lambda video: _place(video.video_id, seed))
+    if num_videos:
+        ordered = ordered[:num_videos]
+    return ordered[shard[0] - 1 :: shard[1]]
+
+
+def _place(video_id: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}:{video_id}".encode()).digest()
+
+
+def read_label_map(path: Path) -> dict[str, str]:
+    """{canonical label: new label} from a CSV of two columns, from and to; a header `from,to` is skipped."""
+    rows = [row for row in read_rows(path) if row]
+    if any(len(row) != 2 for row in rows):
+        raise UserError(f"{path}: a label map has two columns, from and to")
+    return {canonical_label(old): new.strip() for old, new in rows if (old, new) != ("from", "to")}
+
+
+def _renamed(found: Dataset, names: dict[str, str]) -> Dataset:
+    def rename(label):
+        return names.get(canonical_label(label), label) if label is not None else None
+
+    videos = tuple(replace(video, label=rename(video.label)) for video in found.videos)
+    return replace(found, videos=videos, classes=tuple(dict.fromkeys(map(rename, found.classes))))

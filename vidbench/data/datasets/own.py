@@ -1,0 +1,98 @@
+"""One's own videos: class folders, folders of frames, a table."""
+
+from pathlib import Path
+
+from vidbench.data.datasets.registry import Dataset, dataset, listed
+from vidbench.data.datasets.tables import existing, is_image, read_table, video_files
+from vidbench.data.records import Video
+from vidbench.utils import UserError, unknown
+
+
+@dataset("folder")
+def folder(data_dir: Path | None, split: str = "val") -> Dataset:
+    """`DIR/<split>/<class>/*` or `DIR/<class>/*`; a video's id is its path below the split.
+
+    Every regular, visible file counts except .txt, .csv, .json, .md and names without a suffix. Files that lie
+    loose, in no class folder, are an unlabelled split.
+    """
+    root = existing(data_dir, "folder")
+    splits = [name for name in ("train", "val", "test") if (root / name).is_dir()]
+    if splits and split not in splits:
+        raise unknown("split", split, splits)
+    root = root / split if splits else root
+    videos = []
+    for file in video_files(root):
+        place = file.relative_to(root)
+        videos.append(Video(place.as_posix(), file, place.parts[0] if len(place.parts) > 1 else None, split))
+    classes = tuple(sorted({video.label for video in videos if video.label}))
+    return Dataset("folder", split, tuple(videos), classes, {"found": len(videos)})
+
+
+@dataset("frames")
+def frames(data_dir: Path | None, split: str = "val", gt_csv: Path | None = None) -> Dataset:
+    """Folders of JPEG or PNG frames, with a ground-truth CSV of `youtube_id,folder_name,label`.
+
+    Without the CSV every folder of images below DIR is an unlabelled video. `DIR/*_images` is looked into too.
+    """
+    root = existing(data_dir, "frames")
+    tables = [Path(gt_csv)] if gt_csv else sorted(root.glob("*.csv"))
+    folders = {path.parent.name: path.parent for path in sorted(root.rglob("*")) if is_image(path)}
+    if not tables:
+        videos = [Video(name, path, None, split) for name, path in folders.items()]
+        return Dataset("frames", split, tuple(videos), (), {"found": len(videos)})
+    videos = []
+    for row in read_table(tables[0], {"folder_name", "label"}):
+        name = row["folder_name"]
+        video_id = row.get("youtube_id") or name
+        videos.append(Video(video_id, folders.get(name), row["label"] or None, row.get("split") or split))
+    _unique(videos, tables[0])
+    return listed("frames", split, videos)
+
+
+@dataset("csv")
+def table(data_dir: Path | None, split: str = "val", csv_path: Path | None = None) -> Dataset:
+    """A table of `path,label` with optional `start,end` (seconds), `group` and `split`.
+
+    Paths are relative to `data_dir`, else to the table. With a `split` column only that split's rows count.
+    """
+    if csv_path is None:
+        raise UserError("dataset csv needs --csv FILE")
+    base = Path(data_dir) if data_dir else Path(csv_path).resolve().parent
+    videos = []
+    for number, row in enumerate(read_table(Path(csv_path), {"path"}), start=2):
+        if row.get("split") and row["split"] != split:
+            continue
+        start, end = (_seconds(row.get(name), csv_path, number) for name in ("start", "end"))
+        part = "" if start is None and end is None else f"#{row.get('start') or 0}-{row.get('end') or ''}"
+        path = base / row["path"]
+        try:
+            videos.append(
+                Video(
+                    row["path"] + part,
+                    path if path.exists() else None,
+                    row.get("label") or None,
+                    split,
+                    start,
+                    end,
+                    row.get("group") or None,
+                )
+            )
+        except ValueError as problem:
+            raise UserError(f"{csv_path}, line {number}: {problem}") from None
+    _unique(videos, csv_path)
+    return listed("csv", split, videos)
+
+
+def _seconds(value: str | None, path: Path, number: int) -> float | None:
+    try:
+        return float(value) if value else None
+    except ValueError:
+        raise UserError(f"{path}, line {number}: {value!r} is not a number of seconds") from None
+
+
+def _unique(videos: list[Video], where: Path) -> None:
+    seen: set[str] = set()
+    for video in videos:
+        if video.video_id in seen:
+            raise UserError(f"{where}: {video.video_id} stands twice")
+        seen.add(video.video_id)

@@ -1,0 +1,76 @@
+"""Reading file names and annotation tables, whatever their header and delimiter."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from vidbench.data.decode import IMAGE_SUFFIXES
+from vidbench.utils import UserError
+
+NOT_VIDEOS = (".txt", ".csv", ".json", ".md")
+
+
+def video_files(root: Path) -> Iterator[Path]:
+    """Every regular file below `root` that may be a video, in sorted order; hidden files and folders are not."""
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root).parts
+        visible = not any(part.startswith(".") for part in relative)
+        if visible and path.suffix and path.suffix.lower() not in NOT_VIDEOS and path.is_file():
+            yield path
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """All rows of a delimited table, the delimiter (comma, semicolon, tab) sniffed from its first line."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UserError(f"{path} is not a readable table: {problem}") from None
+    first = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=first.count)
+    return list(csv.reader(text.splitlines(), delimiter=delimiter))
+
+
+def read_table(path: Path, needed: set[str]) -> list[dict[str, str]]:
+    """The rows of a table with a header as dicts, values stripped; raises UserError when a column is missing."""
+    rows = read_rows(path)
+    header = [name.strip().lower() for name in rows[0]] if rows else []
+    if missing := sorted(needed - set(header)):
+        raise UserError(f"{path} lacks the column {', '.join(missing)}; it has {', '.join(header) or 'none'}")
+    return [dict(zip(header, (value.strip() for value in row), strict=False)) for row in rows[1:] if any(row)]
+
+
+def kinetics_rows(path: Path) -> Iterator[tuple[str, str | None]]:
+    """(key, label or None) of every row of a Kinetics annotation file, whatever its header.
+
+    The key is `{id}_{start:06d}_{end:06d}`: the id alone is not unique in Kinetics-600. A file without a
+    header is read in the published order, with the label first where there are five columns or more.
+    """
+    rows = [[value.strip() for value in row] for row in read_rows(path) if any(row)]
+    header = [name.lower() for name in rows[0]] if rows else []
+    if "youtube_id" in header:
+        rows = rows[1:]
+    else:
+        order = ["label", "youtube_id", "time_start", "time_end", "split"]
+        header = order if rows and len(rows[0]) >= 5 else order[1:]
+    for number, row in enumerate(rows, start=2):
+        values = dict(zip(header, row, strict=False))
+        try:
+            start, end = (int(float(values[name])) for name in ("time_start", "time_end"))
+            key = f"{values['youtube_id']}_{start:06d}_{end:06d}"
+        except (KeyError, ValueError):
+            raise UserError(f"{path}, line {number}: no youtube_id, time_start and time_end: {row}") from None
+        yield key, values.get("label") or None
+
+
+def existing(path: Path | None, name: str) -> Path:
+    if path is None:
+        raise UserError(f"dataset {name} needs --data-dir DIR")
+    if not path.is_dir():
+        raise UserError(f"dataset {name}: no such folder: {path}")
+    return path
+
+
+def is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")

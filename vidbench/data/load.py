@@ -1,0 +1,243 @@
+"""Videos → clips in order, decoded ahead of the model by workers, cached as NumPy files.
+
+`VideoLoader` is the general loader; `KineticsLoader` is the original prototype's, over it.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, replace
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from pebble import ProcessExpired
+
+from vidbench.data import cache, sampling
+from vidbench.data.datasets import ROOT, load_dataset, select
+from vidbench.data.decode import Decoded, DecodeError, VideoInfo
+from vidbench.data.process import assemble_views
+from vidbench.data.protocol import Protocol
+from vidbench.data.records import Clip, Video
+from vidbench.data.workers import Done, Task, load_clip, worker_pool
+from vidbench.utils import UserError, usable_cpus
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One loaded video: the frames that its protocol takes, and how the views are made of them."""
+
+    video: Video
+    decoded: Decoded
+    protocol: Protocol
+
+    def views(self) -> np.ndarray:
+        """(clips * crops, T, H, W, 3) uint8 RGB: what the model is given."""
+        return assemble_views(self.decoded.frames, self.decoded.indices, self.protocol)
+
+    def clip(self, number: int = 0) -> Clip:
+        """The frames and times of one temporal clip, before any of three crops."""
+        picked = self.decoded.indices[number]
+        return Clip(np.asarray(self.decoded.frames[picked]), self.decoded.times[picked], self.video)
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the file held."""
+        return self.decoded.info
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A video without a prediction: at which stage it failed ("find", "open", "decode", "sample") and why."""
+
+    video: Video
+    stage: str
+    reason: str
+
+
+class VideoLoader:
+    """Iterate over videos in their order; each gives a `Sample` or a `Failure`.
+
+    workers: decoding processes (default: the processors that this process may use). decode_timeout: seconds
+    before a video is given up. cache_dir: where clips are kept, None for no cache. ahead: how many videos are
+    decoded before they are asked for; memory is bounded by it, not by the number of videos. frames_fps: the
+    rate assumed for folders of frames.
+    """
+
+    def __init__(
+        self,
+        videos: Iterable[Video],
+        protocol: Protocol,
+        *,
+        cache_dir: Path | None = None,
+        overwrite_cache: bool = False,
+        workers: int | None = None,
+        decode_timeout: float = 60.0,
+        ahead: int = 8,
+        frames_fps: float = 25.0,
+    ):
+        self.videos = list(videos)
+        self.protocol = protocol
+        self.cache_dir = Path(cache_dir).resolve() if cache_dir else None
+        self.overwrite_cache = overwrite_cache
+        self.workers = workers or usable_cpus()
+        self.decode_timeout = decode_timeout
+        self.ahead = max(ahead, self.workers)
+        self.frames_fps = frames_fps
+        self.peak_worker_memory_mb = 0  # of the largest worker so far
+        self._told = False
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __iter__(self) -> Iterator[Sample | Failure]:
+        waiting = iter(self.videos)
+        pending: deque = deque()
+        pool = worker_pool(min(self.workers, max(1, len(self.videos))))
+        try:
+            for video in waiting:
+                pending.append((video, self._schedule(pool, video)))
+                if len(pending) > self.ahead:
+                    yield self._collect(*pending.popleft())
+            while pending:
+                yield self._collect(*pending.popleft())
+        finally:
+            pool.stop()
+            pool.join()
+
+    def _schedule(self, pool, video: Video):
+        if video.path is None:
+            return None
+        task = Task(video, self.protocol, self.frames_fps, self.cache_dir, self.overwrite_cache)
+        return pool.schedule(load_clip, args=(task,), timeout=self.decode_timeout)
+
+    def _collect(self, video: Video, future) -> Sample | Failure:
+        if future is None:
+            return Failure(video, "find", "missing file")
+        try:
+            return self._sample(video, future.result())
+        except DecodeError as problem:
+            return Failure(video, problem.stage, str(problem))
+        except FutureTimeout:
+            return Failure(video, "decode", f"timeout: not decoded within {self.decode_timeout:g} s")
+        except ProcessExpired as problem:
+            return Failure(video, "decode", f"the decoder crashed (exit code {problem.exitcode})")
+        except MemoryError:
+            return Failure(video, "decode", "not enough memory for its frames")
+        except Exception as problem:  # one video must never end a run, whatever its bytes set off in a codec
+            log.debug("unforeseen failure of %s", video.video_id, exc_info=True)
+            return Failure(video, "decode", f"{type(problem).__name__}: {problem}".splitlines()[0])
+
+    def _sample(self, video: Video, done: Done) -> Sample:
+        self.peak_worker_memory_mb = max(self.peak_worker_memory_mb, done.peak_memory_mb)
+        if done.problem and not self._told:
+            self._told = True
+            log.warning("clips are not cached (%s); the run goes on without", done.problem)
+        decoded = done.clip or cache.read_clip(done.cached, verify=False)
+        if decoded is None:
+            raise DecodeError("its cache file was removed while it was read")
+        return Sample(video, decoded, self.protocol)
+
+
+def reorder_views(views: np.ndarray, video_id: str, order: str, distinct: int | None, seed: int) -> np.ndarray:
+    """(V, T, H, W, 3) views with their frames in another order, or only some of them: see `sampling.reorder`.
+
+    A shuffle depends on the seed and the video's id alone, so any machine asks the same question.
+    """
+    num_frames = views.shape[1]
+    positions = sampling.reorder(num_frames, order, np.random.default_rng([seed, crc32(video_id.encode())]))
+    if distinct is not None:
+        positions = positions[sampling.thin_out(num_frames, distinct)]
+    return views[:, positions]
+
+
+class KineticsLoader:
+    """Kinetics videos as the original prototype's loader gives them: download, cache, batches.
+
+    >>> loader = KineticsLoader(version="400", split="val")          # doctest: +SKIP
+    >>> loader.download_n_videos(16)                                  # doctest: +SKIP
+    >>> loader.load_and_cache_video_examples(16)                      # doctest: +SKIP
+    >>> frames, labels, ids = next(loader.get_batches(16, 8, 100))    # doctest: +SKIP
+
+    Batches are uint8, not float32: pixels are scaled inside the model. `failures` holds the videos that could
+    not be read so far.
+    """
+
+    def __init__(
+        self,
+        version: str = "400",
+        split: str = "val",
+        data_dir: Path | None = None,
+        cache_dir: Path | None = ROOT / "data" / "cache",
+        seed: int = 0,
+        workers: int | None = None,
+    ):
+        self.version, self.split, self.seed, self.workers = version, split, seed, workers
+        self.data_dir = Path(data_dir) if data_dir else ROOT / "data" / "raw" / "kinetics" / version / split
+        self.cache_dir = cache_dir
+        self.resize_type = "crop"
+        self.failures: list[Failure] = []
+
+    def videos(self) -> list[Video]:
+        """The videos that lie on this disk, in the seeded order; raises UserError where there are none."""
+        listed = load_dataset("kinetics", self.split, self.data_dir, version=self.version, population="found")
+        return select(listed.videos, seed=self.seed)
+
+    def download_n_videos(self, num_videos: int) -> int:
+        """Fetch clips until `num_videos` lie on this disk; returns how many do. Needs a network."""
+        from vidbench.data.fetch import fetch_kinetics
+
+        return fetch_kinetics(self.version, self.split, self.data_dir, num_videos=num_videos)
+
+    def load_and_cache_video_examples(
+        self, num_videos: int, resize_type: str = "crop", overwrite: bool = False, num_frames: int = 100
+    ) -> int:
+        """Decode `num_videos` videos into the cache; returns how many could be read."""
+        self.resize_type = resize_type
+        loader = self._loader(self._first(num_videos), num_frames, overwrite)
+        return sum(isinstance(item, Sample) for item in self._noting_failures(loader))
+
+    def get_batches(
+        self, num_videos: int, batch_size: int = 8, num_frames: int = 100
+    ) -> Iterator[tuple[np.ndarray, list[str | None], list[str]]]:
+        """Batches of (frames (B, num_frames, 224, 224, 3) uint8, labels, youtube ids) of `num_videos` videos."""
+        batch: list[Sample] = []
+        loader = self._loader(self._first(num_videos), num_frames, overwrite=False)
+        for item in self._noting_failures(loader):
+            if isinstance(item, Sample):
+                batch.append(item)
+            if len(batch) == batch_size:
+                yield _stacked(batch)
+                batch = []
+        if batch:
+            yield _stacked(batch)
+
+    def _first(self, num_videos: int) -> list[Video]:
+        videos = self.videos()
+        if len(videos) < num_videos:
+            raise UserError(
+                f"{len(videos)} videos lie in {self.data_dir}, {num_videos} are wanted: "
+                f"call download_n_videos({num_videos}) first"
+            )
+        return videos[:num_videos]
+
+    def _loader(self, videos: list[Video], num_frames: int, overwrite: bool) -> VideoLoader:
+        protocol = replace(
+            Protocol(resize=f"square_{self.resize_type}", resize_to=(224, 224), crop=None), num_frames=num_frames
+        )
+        return VideoLoader(videos, protocol, cache_dir=self.cache_dir, overwrite_cache=overwrite, workers=self.workers)
+
+    def _noting_failures(self, loader: VideoLoader) -> Iterator[Sample | Failure]:
+        for item in loader:
+            if isinstance(item, Failure):
+                log.warning("%s: %s", item.video.video_id, item.reason)
+                self.failures.append(item)
+            yield item
+
+
+def _stacked(batch: list[Sample]) -> tuple[np.ndarray, list[str | None], list[str]]:
+    frames = np.stack([sample.views()[0] for sample in batch])
+    return frames, [sample.video.label for sample in batch], [sample.video.video_id[:11] for sample in batch]

@@ -1,0 +1,112 @@
+"""Small helpers that more than one module needs and that know nothing of videos."""
+
+import difflib
+import hashlib
+import os
+import re
+import resource
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+class UserError(ValueError):
+    """Something that the user can mend; commands print it as one line and end with status 1."""
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
+    """The error for a name that is not among `choices`: it lists them and guesses what was meant.
+
+    >>> str(unknown("model", "i3", ["demo", "i3d"]))
+    "unknown model 'i3': did you mean 'i3d'? Choose from demo, i3d"
+    """
+    choices = sorted(map(str, choices))
+    close = difflib.get_close_matches(str(name), choices, n=1)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    listed = ", ".join(choices[:30]) + (f" … ({len(choices)} in all)" if len(choices) > 30 else "")
+    return UserError(f"unknown {kind} {name!r}: {guess}Choose from {listed}")
+
+
+def canonical_label(name: str) -> str:
+    """One spelling for a class name: lower case, no quotes, `_` and runs of spaces become one space.
+
+    >>> canonical_label(' "Climb_Stairs"  ')
+    'climb stairs'
+    """
+    return re.sub(r"[\s_]+", " ", re.sub(r"[\"'`’]", "", name)).strip().lower()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, as 64 hex digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def written_whole(path: Path, mode: str = "w", **options) -> Iterator[IO]:
+    """Open a file that appears under `path` only when the block ends well, so no reader sees half of it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if "b" not in mode:
+        options = {"encoding": "utf-8", "newline": "", **options}
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        with part.open(mode.replace("w", "x"), **options) as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def stderr_held() -> Iterator[None]:
+    """Hold back what native code writes to stderr in the block; it is shown only when the block fails.
+
+    TensorFlow's start-up lines come from C++ before its log level counts, and would bury a one-line error.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def usable_cpus() -> int:
+    """How many processors this process may really use: the affinity mask, cut by the container's quota.
+
+    `os.cpu_count()` is the host's number, which a container of two cores on a host of 64 must not believe.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_quota(Path("/sys/fs/cgroup"))
+    return max(1, min(allowed, int(quota) if quota else allowed))
+
+
+def cgroup_quota(root: Path) -> float | None:
+    """The CPU quota in processors that a cgroup folder (v2, then v1) sets, or None where it sets none."""
+    try:
+        if (root / "cpu.max").is_file():
+            quota, period = (root / "cpu.max").read_text().split()
+        else:
+            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text()
+            period = (root / "cpu" / "cpu.cfs_period_us").read_text()
+        return max(1.0, float(quota) / float(period)) if float(quota) > 0 else None
+    except (OSError, ValueError):  # no such file, or the word "max"
+        return None
+
+
+def peak_memory_mb() -> int:
+    """The largest resident size of this process so far, in MB."""
+    scale = 1024 if sys.platform != "darwin" else 1024**2  # Linux counts in kB, macOS in bytes
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
