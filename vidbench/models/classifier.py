@@ -1,0 +1,126 @@
+"""A classifier: pixels in, logits out, with the contract that says which pixels."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from vidbench.models.spec import Spec
+from vidbench.models.weights import first_line
+from vidbench.runtimes import TensorFlowRuntime, count_gflop, trace
+from vidbench.utils import UserError
+
+GPU_CLIPS = 8  # clips that a GPU is given at once; a CPU is as fast, or faster, with one
+
+
+class Classifier:
+    """`classifier(frames)`: (B, T, H, W, 3) uint8 RGB → (B, classes) float32 logits, whatever B.
+
+    Scaling and normalising happen inside the graph. Clips run a constant number at a time, one on a CPU: memory
+    does not grow with the batch, and a clip's logits are the same bits in any batch and at any place in it.
+
+    spec: the contract; `classifier.spec = classifier.spec.with_protocol(…)` changes which frames are wanted
+    network: the Keras model, None for a SavedModel
+    precision: "float32" or "bfloat16"
+    runtime: what runs it: "tensorflow"
+    weights_sha256: of the weights file (or folder, or checkpoint), None where there is none
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        function: Callable,
+        shape: tuple[int | None, ...] = (None, None, None, None, 3),
+        num_logits: int | None = None,
+        precision: str = "float32",
+        network: keras.Model | None = None,
+        weights_sha256: str | None = None,
+    ):
+        """`function` takes a (B, T, H, W, 3) uint8 tensor to (B, classes) float32 logits.
+
+        `shape` has None where any size goes, `num_logits` is None where it is not known before the first call.
+        Raises UserError when it is not the number of classes, and for a precision that cannot be had.
+        """
+        self.spec, self.network, self.precision, self.weights_sha256 = spec, network, precision, weights_sha256
+        self._shape, self._runtime = shape, TensorFlowRuntime(function, precision)
+        self.runtime = self._runtime.name
+        self.clips_at_once = shape[0] or (GPU_CLIPS if tf.config.get_visible_devices("GPU") else 1)
+        if num_logits is not None:
+            self._check_classes(num_logits)
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """(B, T, H, W, 3) uint8 → (B, classes) float32 logits. Raises UserError for frames that do not fit."""
+        frames = np.asarray(frames)
+        if frames.ndim != 5 or frames.dtype != np.uint8 or frames.shape[-1] != 3:
+            raise UserError(f"{self.spec.name} takes (B, T, H, W, 3) uint8 frames, got {frames.shape} {frames.dtype}")
+        self.check_view(frames.shape[1], frames.shape[2:4])
+        logits = [self._logits(frames[i : i + self.clips_at_once]) for i in range(0, len(frames), self.clips_at_once)]
+        return np.concatenate([np.empty((0, len(self.spec.classes)), np.float32), *logits])
+
+    def __repr__(self):
+        return f"Classifier({self.spec.name!r}, {len(self.spec.classes)} classes, {self.precision}, {self.runtime})"
+
+    def check_view(self, num_frames: int, size: tuple[int, int]) -> None:
+        """Raise UserError unless views of `num_frames` frames of `size` (height, width) can be classified."""
+        if num_frames < self.spec.min_frames:
+            raise UserError(f"{self.spec.name} needs at least {self.spec.min_frames} frames a view, got {num_frames}")
+        wanted, got = self._shape[1:4], (num_frames, *size)
+        if any(w is not None and w != g for w, g in zip(wanted, got, strict=True)):
+            wanted = " × ".join("any" if w is None else str(w) for w in wanted)
+            raise UserError(
+                f"{self.spec.name} takes frames × height × width of {wanted}, got {' × '.join(map(str, got))}"
+            )
+
+    def gflop(self, num_frames: int, size: tuple[int, int]) -> float:
+        """2 × multiply-adds of one view, in 10⁹: convolutions and matrix products, as they stand in the graph."""
+        return self._runtime.gflop((self._shape[0] or 1, num_frames, *size, 3)) / (self._shape[0] or 1)
+
+    def _logits(self, frames: np.ndarray) -> np.ndarray:
+        """Logits of at most `clips_at_once` clips; a short last group is filled up, so that all have one shape."""
+        missing = self.clips_at_once - len(frames)
+        if missing:
+            frames = np.concatenate([frames, np.zeros((missing, *frames.shape[1:]), np.uint8)])
+        view = f"{frames.shape[1]} frames of {frames.shape[2]} × {frames.shape[3]}"
+        try:
+            logits = self._runtime(frames)[: self.clips_at_once - missing]
+        except UserError:
+            raise
+        except (ValueError, tf.errors.InvalidArgumentError) as problem:  # from tracing, from running
+            raise UserError(f"{self.spec.name} cannot take {view}: {first_line(problem)}") from None
+        self._check_classes(logits.shape[-1])
+        if not np.isfinite(logits).all():
+            raise UserError(f"{self.spec.name} gave no numbers for {view}: too short or too small for its pooling?")
+        return logits
+
+    def _check_classes(self, num_logits: int) -> None:
+        if num_logits != len(self.spec.classes):
+            raise UserError(f"{self.spec.name} has {len(self.spec.classes)} classes but gives {num_logits} logits")
+
+
+def network_classifier(network: keras.Model, spec: Spec, precision="float32", weights_sha256=None) -> Classifier:
+    """A Keras network, normalised (B, T, H, W, 3) float32 → logits, as a classifier of pixels.
+
+    Raises UserError unless the network has one such input and one such output, and Keras runs on TensorFlow.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(f"classifiers run on Keras's tensorflow backend, KERAS_BACKEND is {keras.backend.backend()}")
+    inputs, outputs = ([tuple(tensor.shape) for tensor in tensors] for tensors in (network.inputs, network.outputs))
+    if [len(shape) for shape in inputs + outputs] != [5, 2] or inputs[0][-1] != 3:
+        raise UserError(f"{spec.name} must take one (B, T, H, W, 3) to (B, classes), not {inputs} to {outputs}")
+    scale, shift = spec.scale_and_shift()
+
+    def logits(frames):
+        return tf.cast(network(tf.cast(frames, tf.float32) * scale + shift, training=False), tf.float32)
+
+    return Classifier(spec, logits, inputs[0], outputs[0][-1], precision, network, weights_sha256)
+
+
+def gflop(model: Classifier | keras.Model, num_frames: int, size: tuple[int, int]) -> float:
+    """2 × multiply-adds of one view of `num_frames` frames of `size` (height, width), in 10⁹.
+
+    Counts convolutions and matrix products. Papers call the half of it "FLOPs". nan where it cannot be known.
+    """
+    if isinstance(model, Classifier):
+        return model.gflop(num_frames, size)
+    return count_gflop(trace(lambda x: model(x, training=False), (1, num_frames, *size, 3), tf.float32))

@@ -1,0 +1,125 @@
+"""The contract that belongs to a set of weights: what goes in, what comes out, and what was published."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from vidbench.data.protocol import Protocol
+from vidbench.utils import UserError, canonical_label, sha256_of, written_whole
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published accuracy, in percent, with the circumstances that make it comparable."""
+
+    top1: float
+    top5: float
+    dataset: str
+    split: str
+    level: str  # "clip" or "video"
+    views: str  # "1x1" is one clip, one crop
+    source: str
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a classifier expects and gives.
+
+    Pixels enter as uint8 and are taken to `value_range` (0 → its first, 255 → its second number), then, where
+    `mean` and `std` are set, to (value - mean) / std a channel.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    protocol: Protocol
+    domain: str = "unknown"  # what the weights have seen, in words
+    value_range: tuple[float, float] = (0.0, 1.0)
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    min_frames: int = 1  # fewest frames of a view that the network can take
+    published: tuple[Published, ...] = ()
+    provenance: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        names = [canonical_label(name) for name in self.classes]
+        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+        if twice:
+            raise UserError(f"{self.name}: the classes {', '.join(twice[:5])} stand twice")
+        if (self.mean is None) != (self.std is None):
+            raise UserError(f"{self.name}: mean and std go together")
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Spec":
+        """The inverse of `to_dict`."""
+        values = dict(values)
+        values["protocol"] = Protocol.from_dict(values["protocol"])
+        values["published"] = tuple(Published(**row) for row in values.get("published", ()))
+        for name in ("classes", "value_range", "mean", "std"):
+            if values.get(name) is not None:
+                values[name] = tuple(values[name])
+        return cls(**values)
+
+    def to_dict(self) -> dict:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    def scale_and_shift(self) -> tuple[np.ndarray, np.ndarray]:
+        """Two (3,) float32 vectors: pixel * scale + shift is what the network sees."""
+        low, high = self.value_range
+        mean, std = np.array(self.mean or (0.0,) * 3), np.array(self.std or (1.0,) * 3)
+        return ((high - low) / 255 / std).astype(np.float32), ((low - mean) / std).astype(np.float32)
+
+    def with_protocol(self, protocol: Protocol) -> "Spec":
+        """The same contract under another protocol; refuses views too short for the network."""
+        if protocol.num_frames < self.min_frames:
+            raise UserError(f"{self.name} needs at least {self.min_frames} frames a view, got {protocol.num_frames}")
+        return replace(self, protocol=protocol)
+
+    def adapted(self, classes: Sequence[str] | None = None, value_range: tuple | None = None) -> "Spec":
+        """The same contract with a user's class names or value range in place of its own, None to keep them."""
+        if classes is not None and len(classes) != len(self.classes):
+            raise UserError(f"{self.name} has {len(self.classes)} classes, {len(classes)} names were given")
+        return replace(
+            self,
+            classes=self.classes if classes is None else tuple(classes),
+            value_range=self.value_range if value_range is None else tuple(value_range),
+        )
+
+
+def weights_digest(weights: Path) -> str:
+    """64 hex digits that stand for a weights file, or for the graph and the variables of a SavedModel folder."""
+    weights = Path(weights)
+    if not weights.is_dir():
+        return sha256_of(weights)
+    files = [weights / "saved_model.pb", *sorted((weights / "variables").glob("*"))]
+    listed = "".join(f"{sha256_of(file)}  {file.relative_to(weights).as_posix()}\n" for file in files)
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def write_spec(path: Path, spec: Spec, weights: Path) -> None:
+    """Write `spec` with the SHA-256 of the weights, a file or a SavedModel folder, that it belongs to."""
+    with written_whole(path) as file:
+        record = {"schema": SCHEMA, "sha256": weights_digest(weights), "spec": spec.to_dict()}
+        json.dump(record, file, indent=1, ensure_ascii=False)
+
+
+def read_spec(path: Path, weights: Path) -> Spec:
+    """Read a spec and check that it belongs to `weights`; a file of another schema or weights is refused."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        schema, digest, spec = record["schema"], record["sha256"], Spec.from_dict(record["spec"])
+    except FileNotFoundError:
+        raise UserError(f"{weights} has no {path.name} beside it: a model file needs its spec") from None
+    except (ValueError, KeyError, TypeError) as problem:
+        raise UserError(f"{path} is not a spec: {problem}") from None
+    if schema != SCHEMA:
+        raise UserError(f"{path} has schema {schema}, this version of vidbench reads {SCHEMA}")
+    if digest != weights_digest(weights):
+        raise UserError(f"{weights} is not the file that {path.name} was written for (its sha256 differs)")
+    return spec

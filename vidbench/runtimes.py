@@ -1,0 +1,179 @@
+"""How a model is run: one traced TensorFlow function, in float32 or bfloat16.
+
+Imports nothing of the kit but `utils`; `vidbench.models` stands on it.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf.config_pb2 import ConfigProto
+from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
+from tensorflow.python.grappler import tf_optimizer  # no public way to rewrite one graph and no other
+
+from vidbench.utils import UserError, usable_cpus
+
+PRECISIONS = ("float32", "bfloat16")
+KEPT_SHAPES = 4
+PRODUCTS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2")  # where the arithmetic is
+
+log = logging.getLogger(__name__)
+
+
+def use_all_cpus() -> None:
+    """Give TensorFlow as many threads as this process has processors; too late once TensorFlow has started."""
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(usable_cpus())
+        tf.config.threading.set_inter_op_parallelism_threads(usable_cpus())
+    except RuntimeError:
+        log.debug("TensorFlow has already started; its threads stay as they are")
+
+
+def hide_gpus() -> None:
+    """Run on the CPU even where there is a GPU; too late once TensorFlow has used one."""
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError:
+        log.warning("TensorFlow has already started on a GPU; it stays there")
+
+
+def device_name() -> str:
+    """What TensorFlow runs on: "CPU", or the first GPU's name."""
+    gpus = tf.config.get_visible_devices("GPU")
+    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU"
+
+
+def has_bfloat16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this processor multiplies in bfloat16 (AVX512-BF16 or AMX); False where nothing tells."""
+    try:
+        words = set(cpu_info.read_text().split())
+    except OSError:
+        return False
+    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+class TensorFlowRuntime:
+    """`function`, (B, T, H, W, 3) uint8 tensor → (B, classes) float32 tensor, traced anew for each shape it meets.
+
+    Shapes are traced whole because some layers are wrong with an open one (Keras's TimeDistributed takes the batch
+    for the time). bfloat16 covers all but the last convolution or matrix product and what follows it, so that
+    logits keep float32's steps. Variables stay variables: freezing them gained 4 % on I3D and cost 1 GB.
+
+    Raises UserError for a precision that is unknown or that cannot be had here.
+    """
+
+    name = "tensorflow"
+
+    def __init__(self, function: Callable, precision: str = "float32"):
+        if precision not in PRECISIONS:
+            raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+        if precision == "bfloat16":
+            if tf.config.get_visible_devices("GPU"):
+                raise UserError("precision bfloat16 is for CPUs here; on a GPU use float32")
+            if not has_bfloat16():
+                log.warning("this CPU has no bfloat16 arithmetic: bfloat16 will be slower than float32, not faster")
+        self.precision = precision
+        self._function = function
+        self._traced = {}
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """(B, T, H, W, 3) uint8 → (B, classes) float32. Raises ValueError or TensorFlow's errors where it cannot."""
+        if frames.shape not in self._traced:
+            if len(self._traced) == KEPT_SHAPES:
+                del self._traced[next(iter(self._traced))]
+            traced = trace(self._function, frames.shape)
+            self._traced[frames.shape] = traced if self.precision == "float32" else bfloat16_function(traced)
+        return self._traced[frames.shape](tf.constant(frames)).numpy()
+
+    def gflop(self, shape: tuple[int, ...]) -> float:
+        """Arithmetic of one call with frames of `shape`, in 10⁹ operations, see `count_gflop`."""
+        return count_gflop(trace(self._function, shape))
+
+
+def trace(function: Callable, shape: tuple[int, ...], dtype=tf.uint8):
+    """`function` of one tensor of `shape` as a TensorFlow function without Python."""
+    return tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec(shape, dtype, "frames"))
+
+
+def bfloat16_function(traced):
+    """The same traced function with its convolutions and matrix products, all but the last, in bfloat16."""
+    ends = _ends(traced)
+    inlined = _rewrite(traced.graph.as_graph_def(), ends, "function")
+    kept = _head(inlined, traced.outputs[0].op.name)
+    mixed = _rewrite(inlined, [*ends, *sorted(kept)], "auto_mixed_precision_onednn_bfloat16")
+    if not any(node.op in PRODUCTS and node.attr["T"].type == tf.bfloat16.as_datatype_enum for node in mixed.node):
+        raise UserError("TensorFlow cannot run this model in bfloat16 on this machine; use float32")
+    return _as_function(mixed, traced)
+
+
+def count_gflop(traced) -> float:
+    """2 × multiply-adds of the convolutions and matrix products of a traced function, in 10⁹.
+
+    What stands in a loop is left out; nan where a shape is open.
+    """
+    graph_def = traced.graph.as_graph_def()
+    for entry in (*graph_def.node, *graph_def.library.function):
+        for mark in ("_XlaMustCompile", "_noinline"):  # of grouped convolutions, which would stay hidden in a call
+            entry.attr.pop(mark, None)
+    inlined = _as_function(_rewrite(graph_def, _ends(traced), "function"), traced)
+    total = 0
+    for operation in inlined.graph.get_operations():
+        if operation.type in PRODUCTS:
+            output, factor = operation.outputs[0].shape, operation.inputs[1].shape
+            if not (output.is_fully_defined() and factor.is_fully_defined()):
+                return float("nan")
+            total += output.num_elements() * _products_an_output(operation, factor)
+    return 2 * total / 1e9
+
+
+def _products_an_output(operation: tf.Operation, factor: tf.TensorShape) -> int:
+    """How many products are summed into one element of the output."""
+    if operation.type.startswith("Conv"):  # (…, in, out)
+        return factor.num_elements() // factor[-1]
+    if operation.type == "DepthwiseConv2dNative":  # (height, width, in, multiplier)
+        return factor[0] * factor[1]
+    flag = "transpose_b" if operation.type == "MatMul" else "adj_y"
+    return factor[-1] if operation.get_attr(flag) else factor[-2]
+
+
+def _ends(traced) -> list[str]:
+    """The nodes that a rewrite must leave in place: the frames, the variables, the logits."""
+    return [tensor.name for tensor in traced.inputs + traced.outputs]
+
+
+def _rewrite(graph_def, kept: Iterable[str], optimizer: str):
+    """`graph_def` after one of TensorFlow's graph optimizers; nodes named in `kept` stay as they are."""
+    meta, config = MetaGraphDef(graph_def=graph_def), ConfigProto()
+    meta.collection_def["train_op"].node_list.value.extend(kept)
+    rewrite = config.graph_options.rewrite_options
+    rewrite.min_graph_nodes = -1  # small graphs too
+    rewrite.optimizers.append(optimizer)
+    return tf_optimizer.OptimizeGraph(config, meta)
+
+
+def _as_function(graph_def, traced):
+    """A rewritten graph of `traced` as a function over the same variables."""
+    frames, logits = traced.inputs[0], traced.outputs[0]
+
+    def run(pixels):
+        graph = tf.compat.v1.get_default_graph()
+        inputs = {inner.name: graph.capture(outer) for outer, inner in traced.graph.captures}
+        inputs[frames.name] = pixels
+        return tf.graph_util.import_graph_def(graph_def, inputs, [logits.name], name="")[0]
+
+    return trace(run, frames.shape, frames.dtype)
+
+
+def _head(graph_def, output: str) -> set[str]:
+    """The nodes from the last convolution or matrix product to the output."""
+    nodes = {node.name: node for node in graph_def.node}
+    found, waiting = set(), [output]
+    while waiting:
+        node = nodes[waiting.pop()]
+        if node.name not in found:
+            found.add(node.name)
+            if node.op not in PRODUCTS:
+                waiting += [name.split(":")[0] for name in node.input if not name.startswith("^")]
+    return found
