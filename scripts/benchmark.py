@@ -1,0 +1,157 @@
+"""Decoding, the model and both together, measured in turn on the same clips: python scripts/benchmark.py CLIP…
+
+Prints medians over the rounds; ratios are taken within a round, because machines drift and a round drifts little.
+Weights do not change the speed, so the architecture runs with random ones, on as many classes as Kinetics-400 has.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vidbench.arguments import EvaluateSettings
+from vidbench.commands import command_errors
+from vidbench.data.classes import kinetics_classes
+from vidbench.data.datasets import load_dataset
+from vidbench.data.load import Sample, VideoLoader
+from vidbench.prepare import load_classifier
+from vidbench.report import environment
+from vidbench.results import read_report
+from vidbench.run import evaluate_run
+from vidbench.utils import UserError, stderr_held
+
+SCRIPTS = Path(__file__).parent
+
+
+def main() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="video files")
+    parser.add_argument("--model", default="i3d", help="an architecture (default: i3d)")
+    parser.add_argument("--num-frames", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--copies", type=int, default=2, help="score each clip so often in a round (default: 2)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--debug", action="store_true", help="show the traceback behind an error line")
+    wanted = parser.parse_args()
+    with command_errors("benchmark", wanted.debug), tempfile.TemporaryDirectory() as folder:
+        print(benchmark(wanted, Path(folder)))
+
+
+def benchmark(wanted: argparse.Namespace, folder: Path) -> str:
+    """The table, as Markdown."""
+    if missing := [clip for clip in wanted.clips if not clip.is_file()]:
+        raise UserError(f"no such clip: {missing[0]}")
+    link_clips(wanted.clips, wanted.copies, folder / "data")
+    settings = EvaluateSettings(
+        model=str(random_model(wanted.model, wanted.num_frames, folder)),
+        dataset="folder",
+        predict_only=True,
+        data_dir=folder / "data",
+        batch_size=wanted.batch_size,
+        results_dir=folder / "results",
+        cache_dir=folder / "cache",
+        cache=False,
+        overwrite=True,
+    )
+    videos = load_dataset("folder", "val", settings.data_dir).videos
+    models = {name: load_classifier(replace(settings, precision=name)) for name in ("float32", "bfloat16")}
+    samples = [item for item in VideoLoader(videos, models["float32"].spec.protocol) if isinstance(item, Sample)]
+    if len(samples) < len(videos):
+        raise UserError(f"{len(videos) - len(samples)} of the clips cannot be decoded")
+    variants = {
+        "decode, all workers": lambda: consume(VideoLoader(videos, models["float32"].spec.protocol)),
+        "decode, one worker": lambda: consume(VideoLoader(videos, models["float32"].spec.protocol, workers=1)),
+        "model, float32": lambda: classify(models["float32"], samples, wanted.batch_size),
+        "model, bfloat16": lambda: classify(models["bfloat16"], samples, wanted.batch_size),
+        "files to report, float32": lambda: evaluate_run(settings, model=models["float32"]),
+    }
+    for run in variants.values():
+        run()  # traced, warm
+    rounds = [{name: seconds(run) / len(videos) for name, run in variants.items()} for _ in range(wanted.rounds)]
+    return report(wanted, folder, settings, rounds, len(videos))
+
+
+def report(wanted, folder: Path, settings: EvaluateSettings, rounds: list[dict], num_videos: int) -> str:
+    lines = [f"| {wanted.model}, {wanted.num_frames} frames | seconds a clip | × model, float32 |", "|---|---|---|"]
+    for name in rounds[0]:
+        each = statistics.median(row[name] for row in rounds)
+        ratio = statistics.median(row[name] / row["model, float32"] for row in rounds)
+        lines.append(f"| {name} | {each:.3f} | {ratio:.2f} |")
+    memory, cached = as_commands(settings)
+    clips = list((folder / "cache").rglob("*.npy"))
+    facts = environment()
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"- peak memory of scripts/evaluate.py, batch {wanted.batch_size}: {memory['process']:,} MB, "
+            f"its largest worker {memory['largest_worker']:,} MB",
+            f"- second run, all clips cached: {cached:.3f} s a clip",
+            f"- cache: {max(clip.stat().st_size for clip in clips) / 1e6:.2f} MB a clip at most",
+            f"- {num_videos} clips a round, {len(rounds)} rounds, medians; {facts['cpu']}, {facts['usable_cpus']} "
+            f"processors, TensorFlow {facts['tensorflow']}, commit {facts['commit']}",
+        ]
+    )
+
+
+def as_commands(settings: EvaluateSettings) -> tuple[dict, float]:
+    """Peak memory of a run in a process of its own, and seconds a clip of a second run over its cache."""
+    command = [sys.executable, str(SCRIPTS / "evaluate.py"), "--model", settings.model, "--dataset", "folder"]
+    command += ["--predict-only"]
+    command += ["--data-dir", str(settings.data_dir), "--results-dir", str(settings.results_dir)]
+    command += ["--batch-size", str(settings.batch_size), "--cache-dir", str(settings.cache_dir)]
+    reports = []
+    for name in ("first", "second"):
+        subprocess.run([*command, "--name", name], check=True, capture_output=True)
+        reports.append(read_report(settings.results_dir / name))
+    return reports[0]["timing"]["peak_memory_mb"], 1 / reports[1]["timing"]["clips_per_second"]
+
+
+def link_clips(clips: list[Path], copies: int, folder: Path) -> None:
+    """A folder data set of `copies` links to every clip."""
+    (folder / "val" / "clips").mkdir(parents=True)
+    for number in range(copies):
+        for clip in clips:
+            (folder / "val" / "clips" / f"{number}-{clip.name}").symlink_to(clip.resolve())
+
+
+def random_model(name: str, num_frames: int, folder: Path) -> Path:
+    """An architecture with random weights, saved with the spec that a run needs."""
+    with stderr_held():
+        from vidbench.models import build_model, save_model
+        from vidbench.models.registry import PROTOCOLS
+        from vidbench.models.spec import Spec
+
+        classes = kinetics_classes("400")
+        protocol = PROTOCOLS[name].override(num_frames=num_frames) if name in PROTOCOLS else None
+        network = build_model(name, len(classes))
+    save_model(network, folder / "random.keras", Spec("random", classes, protocol, domain="nothing: random weights"))
+    return folder / "random.keras"
+
+
+def consume(loader: VideoLoader) -> None:
+    for _ in loader:
+        pass
+
+
+def classify(model, samples: list[Sample], batch_size: int) -> None:
+    for first in range(0, len(samples), batch_size):
+        model(np.concatenate([sample.views() for sample in samples[first : first + batch_size]]))
+
+
+def seconds(run) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""The likeliest classes of your own videos: python scripts/predict.py VIDEO|FOLDER… [--model M]"""
+
+import json
+import os
+import sys
+
+from vidbench.arguments import PredictSettings, parse_settings
+from vidbench.commands import command_errors
+from vidbench.run import predict_files
+from vidbench.utils import UserError
+
+
+def main() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with command_errors("predict", debug="--debug" in sys.argv):
+        settings = parse_settings(PredictSettings, prog="predict.py", description=__doc__)
+        answers = predict_files(settings)
+        print(json.dumps(answers, indent=1, ensure_ascii=False) if settings.json else "\n".join(map(lines, answers)))
+        if all("error" in answer for answer in answers):
+            raise UserError("none of the videos could be scored")
+
+
+def lines(answer: dict) -> str:
+    """One video's answer for people."""
+    if "error" in answer:
+        return f"{answer['video']}\n  not scored: {answer['error']}"
+    guesses = [f"  {guess['probability']:7.2%}  {guess['class']}" for guess in answer["predictions"]]
+    return "\n".join([f"{answer['video']}  ({answer['model']}, trained on {answer['domain']})", *guesses])
+
+
+if __name__ == "__main__":
+    main()

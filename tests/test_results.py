@@ -1,0 +1,124 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vidbench.data.decode import Decoded, VideoInfo
+from vidbench.data.load import Failure, Sample
+from vidbench.data.protocol import Protocol
+from vidbench.data.records import Video
+from vidbench.predict import Prediction
+from vidbench.results import RunFolder, read_report, read_rows
+from vidbench.utils import UserError
+
+CLASSES = ("a", 'b, "quoted"', "c")
+
+
+def prediction(key: str, seed: int, label: str | None = "a") -> Prediction:
+    frames = np.zeros((1, 2, 2, 3), np.uint8)
+    decoded = Decoded(frames, np.zeros(1), np.zeros((1, 1), np.int64), VideoInfo(9, 29.97, 4, 2, 0.3), seed % 2 == 0)
+    probabilities = np.random.default_rng(seed).dirichlet(np.ones(3)).astype(np.float32)
+    return Prediction(Sample(Video(key, Path("x"), label, group=f"g{seed}"), decoded, Protocol()), probabilities)
+
+
+KEYS = [f'v,"{n}"\n☃' for n in range(6)]  # ids are file names: they may hold anything
+OUTCOMES = [prediction(key, n) for n, key in enumerate(KEYS)]
+
+
+def opened(folder, identity=None, **options) -> RunFolder:
+    return RunFolder(folder, identity or {"seed": 0, "protocol": {"num_frames": 8}}, CLASSES, 2, KEYS, **options)
+
+
+def nothing(predictions, failures, videos) -> dict:
+    return {}
+
+
+def finished(folder, outcomes) -> bytes:
+    with opened(folder) as run:
+        for outcome in outcomes:
+            if outcome.video.video_id not in run.done:
+                run(outcome)
+        run.finish(nothing)
+    return (folder / "predictions.csv").read_bytes()
+
+
+def test_rows_and_scores_come_back(tmp_path):
+    finished(tmp_path / "run", OUTCOMES)
+    rows = read_rows(tmp_path / "run" / "predictions.csv")
+    assert rows["video_id"].tolist() == KEYS and list(rows.columns)[2:] == ["pred_1", "score_1", "pred_2", "score_2"]
+    with np.load(tmp_path / "run" / "scores.npz") as scores:
+        assert scores["video_ids"].tolist() == KEYS and scores["classes"].tolist() == list(CLASSES)
+        assert scores["probabilities"].dtype == np.float16
+        assert np.allclose(scores["probabilities"], [item.probabilities for item in OUTCOMES], atol=1e-3)
+    videos = read_rows(tmp_path / "run" / "videos.csv")
+    assert videos["repeated"].tolist() == ["1", "0"] * 3 and videos["fps"].tolist() == ["29.97"] * 6
+    assert (tmp_path / "run" / "listed.txt").read_text().count("☃") == 6
+    assert not (tmp_path / "run" / "scores.part").exists()
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.13, 0.31, 0.5, 0.77, 0.98, 1.0])
+@pytest.mark.parametrize("name", ["predictions.csv", "videos.csv", "scores.part"])
+def test_a_run_that_was_killed_ends_the_same(tmp_path, name, keep):
+    whole = finished(tmp_path / "whole", OUTCOMES)
+    with opened(tmp_path / "killed") as run:
+        for outcome in OUTCOMES[:4]:
+            run(outcome)
+    path = tmp_path / "killed" / name
+    path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+    assert finished(tmp_path / "killed", OUTCOMES) == whole
+
+
+def test_a_finished_run_is_extended_in_the_order_of_the_listing(tmp_path):
+    whole = finished(tmp_path / "whole", OUTCOMES)
+    finished(tmp_path / "less", OUTCOMES[1::2])
+    assert finished(tmp_path / "less", OUTCOMES) == whole
+    with np.load(tmp_path / "less" / "scores.npz") as scores:
+        assert np.allclose(scores["probabilities"], [item.probabilities for item in OUTCOMES], atol=1e-3)
+
+
+def test_failures_are_tried_again(tmp_path):
+    failure = Failure(OUTCOMES[0].video, "decode", "corrupt after frame 3")
+    finished(tmp_path / "run", [failure, *OUTCOMES[1:]])
+    rows = read_rows(tmp_path / "run" / "failures.csv")
+    assert rows.values.tolist() == [[KEYS[0], "x", "decode", "corrupt after frame 3"]]
+    assert finished(tmp_path / "run", OUTCOMES) == finished(tmp_path / "whole", OUTCOMES)
+    assert len(read_rows(tmp_path / "run" / "failures.csv")) == 0
+
+
+def test_another_run_is_refused_and_the_differing_settings_named(tmp_path):
+    finished(tmp_path / "run", OUTCOMES)
+    with pytest.raises(UserError, match=r"holds another run: seed is 0 there and 1 here"):
+        opened(tmp_path / "run", {"seed": 1, "protocol": {"num_frames": 8}})
+    with opened(tmp_path / "run", {"seed": 1}, overwrite=True) as run:
+        assert run.done == set()
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("months of work")
+    with pytest.raises(UserError, match=r"holds no run of vidbench but 'thesis.txt'"):
+        opened(tmp_path)
+    with opened(tmp_path, overwrite=True):
+        pass
+    assert (tmp_path / "thesis.txt").read_text() == "months of work"
+
+
+def test_one_process_at_a_time(tmp_path):
+    with opened(tmp_path / "run"), pytest.raises(UserError, match="another process is writing"):
+        opened(tmp_path / "run")
+    opened(tmp_path / "run").close()
+
+
+def test_reports_that_cannot_be_read(tmp_path):
+    with pytest.raises(UserError, match="holds no run"):
+        read_report(tmp_path)
+    (tmp_path / "report.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_report(tmp_path)
+
+
+def test_labels_stay_text(tmp_path):
+    with (tmp_path / "x.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["label"], ["NA"], ["None"], ["007"]])
+    assert read_rows(tmp_path / "x.csv").equals(pd.DataFrame({"label": ["NA", "None", "007"]}, dtype=str))

@@ -1,0 +1,298 @@
+"""Every setting of a command, once: a frozen dataclass from which flags, argfiles and help derive."""
+
+import argparse
+import difflib
+import re
+import shlex
+import sys
+import types
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import get_args
+
+from vidbench.utils import UserError
+
+
+def setting(default, meaning: str, parse=None, also: tuple[str, ...] = ()):
+    """A field of a settings class: its default, its meaning (the help text), other flags that set it too."""
+    return field(default=default, metadata={"help": meaning, "parse": parse, "also": also})
+
+
+def comma_list(text: str) -> tuple[str, ...]:
+    """'a,b' → ('a', 'b')."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def views(text: str) -> tuple[int, int]:
+    """'10x3' → (10, 3): clips, crops."""
+    found = re.fullmatch(r"(\d+)x(\d+)", text.lower())
+    if not found or "0" in found.groups():
+        raise UserError(f"--views: wanted CLIPSxCROPS such as 10x3, got {text!r}")
+    return int(found[1]), int(found[2])
+
+
+def shard(text: str) -> tuple[int, int]:
+    """'3/8' → (3, 8): every eighth video, from the third."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise UserError(f"--shard: wanted I/N with 1 <= I <= N such as 3/8, got {text!r}")
+    return int(found[1]), int(found[2])
+
+
+def value_range(text: str) -> tuple[float, float]:
+    """'-1,1' → (-1.0, 1.0)."""
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise UserError(f"--value-range: wanted LO,HI such as -1,1, got {text!r}") from None
+    return low, high
+
+
+POSITIONAL = tuple  # as `parse` of a setting: its values are the command's own words, not a flag's
+METAVARS = {
+    int: "N",
+    float: "X",
+    str: "NAME",
+    Path: "PATH",
+    comma_list: "A,B",
+    views: "CLIPSxCROPS",
+    shard: "I/N",
+    value_range: "LO,HI",
+}
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which classifier, and how it is fed: the flags that evaluate.py and predict.py share."""
+
+    model: str = setting(
+        "demo",
+        "a registered name (python -m vidbench.models lists them), a .keras file, a SavedModel folder, a hub handle",
+        also=("model-type",),
+    )
+    model_trained_on: str | None = setting(
+        None, "with --model-type i3d (the prototype's flags): kinetics-400 or kinetics-600"
+    )
+    weights: str | None = setting(None, "weights of a registered architecture: a .keras file or a model.ckpt prefix")
+    model_classes: Path | None = setting(
+        None, "class names of a model that has no JSON beside it: a file with one a line"
+    )
+    value_range: tuple | None = setting(
+        None, "LO,HI: what pixels 0 and 255 become, in place of the model's own", value_range
+    )
+    num_frames: int | None = setting(None, "frames a view, in place of the model's own")
+    frame_rate: float | None = setting(None, "frames a second: clips at this rate in place of the model's own sampling")
+    views: tuple | None = setting(
+        None, "CLIPSxCROPS: views of a video whose probabilities are averaged, e.g. 10x3", views
+    )
+    resize_type: str | None = setting(None, "crop or pad: a square cut from the frame, or the frame padded to a square")
+    short_videos: str | None = setting(None, "fail or repeat: what happens to a video with too few frames")
+    frame_order: str = setting(
+        "normal", "normal, reversed, shuffled, or frozen (the middle frame repeated: the single-frame baseline)"
+    )
+    distinct_frames: int | None = setting(None, "show the model only so many different frames, each held for a while")
+    batch_size: int = setting(8, "views that enter the model together")
+    workers: int | None = setting(None, "decoding processes (default: the processors that this process may use)")
+    decode_timeout: float = setting(60.0, "seconds after which a video that is not decoded is given up")
+    precision: str = setting("float32", "float32 or bfloat16")
+    runtime: str = setting("tensorflow", "what runs the model: tensorflow")
+    frames_fps: float = setting(25.0, "frames a second that folders of frames are taken to have")
+    cache_dir: Path | None = setting(None, "the NumPy cache (default: data/cache of the repository)")
+    cache: bool = setting(True, "keep decoded clips in the cache")
+    overwrite_cache: bool = setting(False, "decode anew what the cache holds")
+    top_n: int = setting(5, "how many predictions a row keeps")
+    seed: int = setting(0, "of the order of the videos and of shuffled frames")
+    cuda: bool = setting(True, "use a GPU where there is one (--no-cuda: the prototype's flag)")
+    verbose: bool = setting(False, "say more on the way", also=("verbose-logging",))
+    debug: bool = setting(False, "show the traceback behind an error line")
+
+    def __post_init__(self):
+        _one_of(self, "precision", ("float32", "bfloat16"))
+        _one_of(self, "runtime", ("tensorflow",))
+        _one_of(self, "frame_order", ("normal", "reversed", "shuffled", "frozen"))
+        _one_of(self, "resize_type", ("crop", "pad"))
+        _one_of(self, "short_videos", ("fail", "repeat"))
+        for name in (
+            "num_frames",
+            "frame_rate",
+            "distinct_frames",
+            "batch_size",
+            "workers",
+            "decode_timeout",
+            "frames_fps",
+            "top_n",
+        ):
+            _above(self, name, 0)
+
+    @property
+    def model_name(self) -> str:
+        """`--model`, or what the prototype's `--model-type` and `--model-trained-on` mean together."""
+        if not self.model_trained_on or self.model.endswith(self.model_trained_on):
+            return self.model
+        return f"{self.model}-{self.model_trained_on}"
+
+
+@dataclass(frozen=True)
+class EvaluateSettings(ModelSettings):
+    """The flags of scripts/evaluate.py."""
+
+    dataset: str | None = setting(None, "demo (default), kinetics, ucf101, hmdb51, folder, frames or csv")
+    split: str = setting("val", "train, val or test", also=("kinetics-split",))
+    data_dir: Path | None = setting(None, "where the data lies (default: data/demo or data/raw/… of the repository)")
+    kinetics_version: str | None = setting(None, "400 (default), 600 or 700-2020; implies --dataset kinetics")
+    fold: int = setting(1, "official fold of ucf101 and hmdb51: 1, 2 or 3")
+    csv: Path | None = setting(None, "the table of --dataset csv: path,label and optional start,end,group,split")
+    gt_csv: Path | None = setting(None, "ground truth of --dataset frames: youtube_id,folder_name,label")
+    population: str | None = setting(None, "annotations or found: what --dataset kinetics lists")
+    label_map: Path | None = setting(None, "CSV of two columns, from,to, that renames the data's labels")
+    num_videos: int = setting(0, "the first so many of the seeded order; 0 is all")
+    classes: tuple = setting((), "only these classes, separated by commas", comma_list)
+    list: Path | None = setting(None, "a file of video ids, one a line: exactly these are scored")
+    shard: tuple | None = setting(
+        None, "I/N: every N-th video from the I-th; vidbench.report merge joins the parts", shard
+    )
+    results_dir: Path = setting(Path("results"), "where runs are written")
+    name: str | None = setting(None, "the run's folder (default: model, dataset, version and split)")
+    overwrite: bool = setting(False, "replace the run that the folder holds", also=("overwrite-output-dir",))
+    predict_only: bool = setting(False, "predictions without accuracy")
+    dry_run: bool = setting(False, "time a few clips and say what the run would cost")
+
+    def __post_init__(self):
+        super().__post_init__()
+        _one_of(self, "population", ("annotations", "found"))
+        _above(self, "num_videos", -1)
+        if self.dataset is None:
+            object.__setattr__(self, "dataset", "kinetics" if self.kinetics_version else "demo")
+        if self.fold not in (1, 2, 3):
+            raise UserError(f"--fold must be 1, 2 or 3, got {self.fold}")
+        if self.name is not None and (not self.name.strip() or Path(self.name).name != self.name):
+            raise UserError(f"--name must be a plain folder name, got {self.name!r}")
+
+
+@dataclass(frozen=True)
+class PredictSettings(ModelSettings):
+    """The flags of scripts/predict.py."""
+
+    videos: tuple = setting((), "video files, folders of videos or folders of frames", POSITIONAL)
+    json: bool = setting(False, "print JSON in place of a table")
+
+
+class Parser(argparse.ArgumentParser):
+    """Flags with dashes or underscores; `@file` holds flags, several a line, with # comments; later ones win."""
+
+    def __init__(self, **options):
+        super().__init__(fromfile_prefix_chars="@", allow_abbrev=False, argument_default=argparse.SUPPRESS, **options)
+
+    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
+        try:
+            return self._dashed(shlex.split(arg_line, comments=True))
+        except ValueError as problem:
+            raise UserError(f"unreadable argfile line {arg_line!r}: {problem}") from None
+
+    def parse_known_args(self, args=None, namespace=None):
+        arguments = self._dashed(sys.argv[1:] if args is None else list(args))
+        for argument in arguments:
+            if argument.startswith("@"):
+                self._check_argfile(Path(argument[1:]))
+        return super().parse_known_args(arguments, namespace)
+
+    def _check_argfile(self, path: Path) -> None:
+        try:
+            path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise UserError(f"no such argfile: {path}") from None
+        except (OSError, UnicodeDecodeError) as problem:
+            raise UserError(f"unreadable argfile {path}: {problem}") from None
+
+    def _dashed(self, arguments: list[str]) -> list[str]:
+        """One spelling for flags, and values such as -1,1 bound to theirs (they look like flags)."""
+        tidy: list[str] = []
+        for argument in arguments:
+            if argument.startswith("--"):
+                flag, equals, value = argument.partition("=")
+                argument = flag.replace("_", "-") + equals + value
+            elif re.match(r"-[\d.]", argument) and tidy and tidy[-1].startswith("--") and "=" not in tidy[-1]:
+                tidy[-1] += f"={argument}"
+                continue
+            tidy.append(argument)
+        return tidy
+
+    def error(self, message: str):
+        """Status 2, with the nearest flag where one was mistyped."""
+        unknown = re.findall(r"--[\w-]+", message) if message.startswith("unrecognized") else []
+        known = [flag for action in self._actions for flag in action.option_strings]
+        guesses = [near[0] for flag in unknown if (near := difflib.get_close_matches(flag, known, n=1))]
+        hint = f" (did you mean {' '.join(guesses)}?)" if guesses else ""
+        self.exit(2, f"{self.prog}: {message}{hint}; --help lists the flags\n")
+
+
+def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
+    """Add a flag for every field of a settings class."""
+    for item in fields(settings):
+        if item.metadata["parse"] is POSITIONAL:
+            parser.add_argument(item.name, nargs="+", metavar="VIDEO", help=item.metadata["help"])
+            continue
+        flags = [f"--{name.replace('_', '-')}" for name in (item.name, *item.metadata["also"])]
+        kind = _plain_type(item.type)
+        default = "" if item.default in (None, (), False, MISSING) else f" (default: {_shown(item.default)})"
+        text = (item.metadata["help"] + default).replace("%", "%%")
+        if kind is bool:
+            parser.add_argument(*flags, dest=item.name, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            metavar = METAVARS[item.metadata["parse"] or kind]
+            kind = str if item.metadata["parse"] else kind  # parsed later, so that a bad value is no wrong usage
+            parser.add_argument(*flags, dest=item.name, type=kind, help=text, metavar=metavar)
+
+
+def parse_settings(settings: type, arguments: list[str] | None = None, **options):
+    """The command line as a settings object; `--help` and wrong usage end the process as argparse does.
+
+    Raises UserError for values that are no good: negative numbers, unknown choices, unreadable argfiles.
+    """
+    parser = Parser(**options)
+    add_settings(parser, settings)
+    values = vars(parser.parse_args(arguments))
+    for item in fields(settings):
+        if item.metadata["parse"] and item.name in values:
+            values[item.name] = item.metadata["parse"](values[item.name])
+    return settings(**values)
+
+
+def as_argfile(settings) -> str:
+    """The settings that differ from their defaults, as an argfile that gives the same settings again."""
+    lines = []
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        if value == item.default:
+            continue
+        flag = f"--{item.name.replace('_', '-')}"
+        if isinstance(value, bool):
+            lines.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            lines.append(f"{flag}={shlex.quote(_shown(value, item.name))}")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value, name: str = "") -> str:
+    joint = {"views": "x", "shard": "/"}.get(name, ",")
+    return joint.join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _plain_type(annotation) -> type:
+    """`int | None` → int."""
+    if isinstance(annotation, types.UnionType):
+        return next(kind for kind in get_args(annotation) if kind is not type(None))
+    return annotation
+
+
+def _one_of(settings, name: str, choices: tuple[str, ...]) -> None:
+    value = getattr(settings, name)
+    if value is not None and value not in choices:
+        raise UserError(f"--{name.replace('_', '-')} must be {' or '.join(choices)}, got {value!r}")
+
+
+def _above(settings, name: str, bound: float) -> None:
+    value = getattr(settings, name)
+    if value is not None and not value > bound:
+        least = "must be positive" if bound == 0 else "must not be negative"
+        raise UserError(f"--{name.replace('_', '-')} {least}, got {value:g}")

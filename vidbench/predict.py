@@ -1,0 +1,177 @@
+"""A classifier and videos → predictions: one clip in a notebook, or a whole data set."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from vidbench.data.load import Failure, Sample, reorder_views
+from vidbench.data.records import Video
+from vidbench.metrics import ranking, softmax
+from vidbench.utils import UserError, canonical_label
+
+if TYPE_CHECKING:  # TensorFlow takes seconds to import
+    from vidbench.models import Classifier
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a classifier says of one video: probabilities (C,) float32, averaged over the video's views."""
+
+    sample: Sample
+    probabilities: np.ndarray
+
+    @property
+    def video(self) -> Video:
+        """The video that was scored."""
+        return self.sample.video
+
+
+Outcome = Prediction | Failure
+
+
+def predict(
+    frames: np.ndarray, model: "Classifier", verbose: bool = False
+) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+    """The classes of one clip or a batch of clips, likeliest first.
+
+    frames: (T, H, W, 3) or (B, T, H, W, 3) uint8 RGB of the model's size. Returns probabilities (B, C) float32
+    in falling order, their class names (B, C), the seconds it took, and the index of the best class (B,).
+    With `verbose` the five likeliest are printed. Raises ValueError for another shape or dtype.
+    """
+    batch = frames[None] if frames.ndim == 4 else frames
+    if batch.ndim != 5 or batch.shape[-1] != 3 or batch.dtype != np.uint8:
+        raise ValueError(f"wanted (T, H, W, 3) or (B, T, H, W, 3) uint8 RGB, got {frames.shape} {frames.dtype}")
+    begin = time.perf_counter()
+    probabilities = softmax(model(batch))
+    seconds = time.perf_counter() - begin
+    order = ranking(probabilities)
+    best_first = np.take_along_axis(probabilities, order, axis=1)
+    names = np.array(model.spec.classes, dtype=object)[order]
+    if verbose:
+        for row, (shares, labels) in enumerate(zip(best_first, names, strict=True)):
+            listed = ", ".join(f"{label} {share:.1%}" for label, share in zip(labels[:5], shares[:5], strict=True))
+            print(f"clip {row}: {listed}  ({seconds:.2f} s)")
+    return best_first, names, seconds, order[:, 0]
+
+
+def score(
+    model: "Classifier",
+    loader: Iterable[Sample | Failure],
+    *,
+    batch_size: int = 8,
+    frame_order: str = "normal",
+    distinct_frames: int | None = None,
+    seed: int = 0,
+) -> Iterator[Outcome]:
+    """Every video of a loader with its probabilities, or its failure, in the loader's order.
+
+    Videos are gathered until they hold `batch_size` views; probabilities, not logits, are averaged over the
+    views of a video. `frame_order` and `distinct_frames` change the clip before the model sees it.
+    """
+    waiting: list[Sample | Failure] = []
+    views = 0
+    for item in loader:
+        waiting.append(item)
+        views += item.protocol.views if isinstance(item, Sample) else 0
+        if views >= batch_size:
+            yield from _score_batch(model, waiting, frame_order, distinct_frames, seed)
+            waiting, views = [], 0
+    yield from _score_batch(model, waiting, frame_order, distinct_frames, seed)
+
+
+def _score_batch(model, waiting, frame_order, distinct_frames, seed) -> Iterator[Outcome]:
+    samples = [item for item in waiting if isinstance(item, Sample)]
+    scores = iter(())
+    if samples:
+        views = np.concatenate(
+            [
+                reorder_views(sample.views(), sample.video.video_id, frame_order, distinct_frames, seed)
+                for sample in samples
+            ]
+        )
+        probabilities = softmax(model(views)).reshape(len(samples), -1, len(model.spec.classes))
+        scores = iter(probabilities.mean(axis=1, dtype=np.float64).astype(np.float32))
+    for item in waiting:
+        yield Prediction(item, next(scores)) if isinstance(item, Sample) else item
+
+
+def evaluate(
+    model: "Classifier",
+    loader: Iterable[Sample | Failure],
+    *,
+    batch_size: int = 8,
+    top_n: int = 5,
+    progress: bool = False,
+    sink: Callable[[Outcome], None] | None = None,
+    **looks,
+) -> pd.DataFrame:
+    """Score a loader's videos; returns one row a scored video, as `predictions.csv` has them.
+
+    Every outcome is handed to `sink` as soon as it is there. `looks` go to `score`: frame_order …
+    The bar shows videos a second, failures and the running top-1 accuracy.
+    """
+    rows, failed, hits, labelled = [], 0, 0, 0
+    total = len(loader) if hasattr(loader, "__len__") else None
+    with tqdm(total=total, disable=not progress, unit="video", smoothing=0.1) as bar:
+        for outcome in score(model, loader, batch_size=batch_size, **looks):
+            if sink is not None:
+                sink(outcome)
+            if isinstance(outcome, Prediction):
+                rows.append(prediction_row(outcome, model.spec.classes, top_n))
+                if outcome.video.label is not None:
+                    labelled += 1
+                    hits += canonical_label(rows[-1]["pred_1"]) == canonical_label(outcome.video.label)
+            else:
+                failed += 1
+            top1 = f"{hits / labelled:.1%}" if labelled else "–"
+            bar.set_postfix_str(f"failed {failed}, top-1 {top1}", refresh=False)
+            bar.update()
+    return pd.DataFrame(rows, columns=row_names(min(top_n, len(model.spec.classes))))
+
+
+def prediction_row(prediction: Prediction, classes: tuple[str, ...], top_n: int) -> dict[str, str]:
+    """`video_id, label, pred_1, score_1, …`: names and probabilities of the best classes, as text."""
+    row = {"video_id": prediction.video.video_id, "label": prediction.video.label or ""}
+    for place, index in enumerate(ranking(prediction.probabilities)[:top_n], start=1):
+        row[f"pred_{place}"] = classes[index]
+        row[f"score_{place}"] = f"{prediction.probabilities[index]:.6g}"
+    return row
+
+
+def row_names(top_n: int) -> list[str]:
+    """The columns of `predictions.csv`."""
+    return ["video_id", "label", *(f"{kind}_{n}" for n in range(1, top_n + 1) for kind in ("pred", "score"))]
+
+
+def compute_accuracy(results: pd.DataFrame, *, num_top_classes: int) -> float:
+    """Percent of labelled rows whose label is among the first `num_top_classes` predictions.
+
+    results: rows as `evaluate` returns and `predictions.csv` holds them. Raises UserError where the rows keep
+    fewer predictions than asked, or none is labelled.
+
+    >>> rows = pd.DataFrame({"label": ["a", "b"], "pred_1": ["a", "a"], "pred_2": ["b", "c"]})
+    >>> compute_accuracy(rows, num_top_classes=1)
+    50.0
+    """
+    columns = [f"pred_{place}" for place in range(1, num_top_classes + 1)]
+    if missing := [name for name in columns if name not in results]:
+        raise UserError(f"top-{num_top_classes} needs the column {missing[0]}: score with --top-n {num_top_classes}")
+    hits = row_hits(results, num_top_classes)
+    if not len(hits):
+        raise UserError("no row has a label: there is nothing to compute an accuracy from")
+    return 100 * float(hits.mean())
+
+
+def row_hits(results: pd.DataFrame, k: int) -> np.ndarray:
+    """(labelled rows,) bool: whether the label is among the first `k` predictions, names compared canonically."""
+    labelled = results[results["label"].fillna("") != ""]
+    labels = labelled["label"].map(canonical_label).to_numpy()
+    hits = np.zeros(len(labelled), bool)
+    for place in range(1, k + 1):
+        hits |= labelled[f"pred_{place}"].map(canonical_label).to_numpy() == labels
+    return hits

@@ -1,0 +1,121 @@
+"""Settings → the videos, the model and the loader that they mean."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidbench.arguments import EvaluateSettings, ModelSettings
+from vidbench.data.datasets import ROOT, Dataset, load_dataset, select
+from vidbench.data.load import VideoLoader
+from vidbench.data.records import Video
+from vidbench.utils import UserError, canonical_label, stderr_held, usable_cpus
+
+if TYPE_CHECKING:
+    from vidbench.models import Classifier
+
+log = logging.getLogger(__name__)
+
+
+def list_videos(settings: EvaluateSettings) -> tuple[Dataset, list[Video]]:
+    """The data set and the videos of this run in their seeded order. Raises UserError where there are none."""
+    options = {
+        "kinetics": {"version": settings.kinetics_version or "400", "population": settings.population},
+        "ucf101": {"fold": settings.fold},
+        "hmdb51": {"fold": settings.fold},
+        "frames": {"gt_csv": settings.gt_csv},
+        "csv": {"csv_path": settings.csv},
+    }.get(settings.dataset, {})
+    found = load_dataset(settings.dataset, settings.split, settings.data_dir, label_map=settings.label_map, **options)
+    videos = select(
+        found.videos,
+        classes=settings.classes,
+        keys=read_keys(settings.list) if settings.list else (),
+        num_videos=settings.num_videos,
+        seed=settings.seed,
+        shard=settings.shard or (1, 1),
+    )
+    if not videos:
+        raise UserError(f"dataset {settings.dataset}: no video is left of {len(found.videos)}")
+    return found, videos
+
+
+def read_keys(path: Path) -> list[str]:
+    """The ids of a published list: one a line, or the first column of a CSV; `#` lines and a header are skipped."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UserError(f"--list {path}: {getattr(problem, 'strerror', None) or problem}") from None
+    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if keys and keys[0].split(",")[0] == "video_id":
+        keys = [key.split(",")[0] for key in keys[1:]]
+    if not keys:
+        raise UserError(f"--list {path} is empty")
+    return keys
+
+
+def load_classifier(settings: ModelSettings) -> "Classifier":
+    """The model of the settings under their protocol, on the device and in the precision they ask for."""
+    with stderr_held():  # TensorFlow takes seconds to import and talks: not before the data is found
+        from vidbench.models import load_model
+        from vidbench.runtimes import device_name, hide_gpus
+
+        if not settings.cuda:
+            hide_gpus()
+        device_name()  # looks for a GPU, which talks too
+    classes = None
+    if settings.model_classes:
+        classes = tuple(read_keys(settings.model_classes))
+    model = load_model(
+        settings.model_name,
+        weights=settings.weights,
+        classes=classes,
+        precision=settings.precision,
+        value_range=settings.value_range,
+    )
+    protocol = model.spec.protocol.override(
+        settings.num_frames, settings.frame_rate, settings.views, settings.resize_type, settings.short_videos
+    )
+    if settings.distinct_frames and settings.distinct_frames > protocol.num_frames:
+        raise UserError(f"--distinct-frames {settings.distinct_frames}: a view has {protocol.num_frames} frames")
+    model.spec = model.spec.with_protocol(protocol)
+    model.check_view(protocol.num_frames, protocol.frame_size)
+    return model
+
+
+def match_classes(
+    videos: list[Video], found: Dataset, model_classes: tuple[str, ...], predict_only: bool
+) -> tuple[list[Video], dict]:
+    """The videos whose class the model knows (and the unlabelled ones), and what was left out, in numbers.
+
+    Names are compared canonically. Raises UserError when labelled videos share no class with the model.
+    """
+    known = {canonical_label(name) for name in model_classes}
+    labelled = [video for video in videos if video.label is not None]
+    if predict_only or not labelled:
+        return videos, {}
+    kept = [video for video in videos if video.label is None or canonical_label(video.label) in known]
+    left = len(videos) - len(kept)
+    if left == len(labelled):
+        raise UserError(
+            f"the model knows none of the data's classes: it has {', '.join(model_classes[:4])} …, the data "
+            f"{', '.join(found.classes[:4])} …; --label-map renames, --predict-only scores without labels"
+        )
+    if not left:
+        return kept, {}
+    unknown = sorted({video.label for video in labelled if canonical_label(video.label) not in known})
+    log.warning("%d videos of %d classes that the model does not know are left out", left, len(unknown))
+    return kept, {"outside the model's classes": left}
+
+
+def loader_of(settings: ModelSettings, videos: list[Video], model: "Classifier") -> VideoLoader:
+    """The loader that feeds `model` as the settings say."""
+    return VideoLoader(
+        videos,
+        model.spec.protocol,
+        cache_dir=(settings.cache_dir or ROOT / "data" / "cache") if settings.cache else None,
+        overwrite_cache=settings.overwrite_cache,
+        workers=settings.workers or usable_cpus(),
+        decode_timeout=settings.decode_timeout,
+        ahead=settings.batch_size + (settings.workers or usable_cpus()),
+        frames_fps=settings.frames_fps,
+    )

@@ -1,0 +1,249 @@
+"""A whole command: score a data set into a run folder, say what that would cost, or look at a few videos."""
+
+import hashlib
+import logging
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidbench.arguments import EvaluateSettings, PredictSettings, as_argfile
+from vidbench.data.datasets import Dataset
+from vidbench.data.datasets.tables import is_image, video_files
+from vidbench.data.load import Failure, VideoLoader
+from vidbench.data.records import Video
+from vidbench.metrics import ranking
+from vidbench.predict import evaluate, score
+from vidbench.prepare import list_videos, load_classifier, loader_of, match_classes
+from vidbench.report import accuracies, count, environment
+from vidbench.results import RunFolder
+from vidbench.utils import UserError, peak_memory_mb, usable_cpus, written_whole
+
+if TYPE_CHECKING:
+    from vidbench.models import Classifier
+
+log = logging.getLogger(__name__)
+TRIAL_CLIPS = 4
+SAME_RUN = (  # settings that make two starts the same run; batch size, workers, cache and timeouts may differ
+    *("dataset", "split", "data_dir", "fold", "csv", "gt_csv", "population", "classes", "seed", "shard"),
+    *("precision", "runtime", "top_n", "frame_order", "distinct_frames", "frames_fps", "predict_only"),
+)
+
+
+def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Classifier | None" = None) -> dict:
+    """Score a data set as the settings say and write `results/<run>/`; returns the report.
+
+    `model` is one that `load_classifier` gave for these settings, where it is loaded already. A stopped run goes on
+    where it stopped. Raises UserError for whatever the user can mend; KeyboardInterrupt passes through, with all
+    rows so far on the disk.
+    """
+    found, videos = list_videos(settings)
+    began = time.perf_counter()
+    model = model or load_classifier(settings)
+    startup = time.perf_counter() - began
+    videos, outside = match_classes(videos, found, model.spec.classes, settings.predict_only)
+    folder = settings.results_dir / run_name(settings, model.spec.name)
+    identity = identity_of(settings, model)
+    record = facts(settings, model, found, outside)
+    listed = [video.video_id for video in videos]
+    with RunFolder(folder, identity, model.spec.classes, settings.top_n, listed, record, settings.overwrite) as run:
+        _write_argfile(folder, settings)
+        todo = [video for video in videos if video.video_id not in run.done]
+        if run.done:
+            log.info("%d of %d videos are scored already", len(run.done), len(videos))
+        loader = loader_of(settings, todo, model)
+        began = time.perf_counter()
+        evaluate(
+            model,
+            loader,
+            batch_size=settings.batch_size,
+            top_n=settings.top_n,
+            progress=progress,
+            sink=run,
+            frame_order=settings.frame_order,
+            distinct_frames=settings.distinct_frames,
+            seed=settings.seed,
+        )
+        seconds = time.perf_counter() - began
+
+        def report(predictions, failures, rows) -> dict:
+            level = "clip" if model.spec.protocol.sampling != "whole" and model.spec.protocol.views == 1 else "video"
+            numbers = (
+                {}
+                if settings.predict_only
+                else accuracies(predictions, rows, settings.top_n, len(model.spec.classes), level)
+            )
+            scored = len(todo) - len(failures)
+            return record | {
+                "counts": {**record["counts"], **count(len(videos), predictions, failures, rows)},
+                "metrics": numbers,
+                "timing": {
+                    "seconds": seconds,
+                    "startup_seconds": startup,
+                    "videos": scored,
+                    "clips_per_second": scored / seconds if seconds else 0.0,
+                    "peak_memory_mb": {"process": peak_memory_mb(), "largest_worker": loader.peak_worker_memory_mb},
+                },
+            }
+
+        return run.finish(report) | {"folder": str(folder)}
+
+
+def run_name(settings: EvaluateSettings, model_name: str) -> str:
+    """The run's folder: `--name`, or model, dataset, version and split (and the shard)."""
+    if settings.name:
+        return settings.name
+    parts = [Path(model_name).stem if "/" in model_name else model_name, settings.dataset]
+    if settings.dataset == "kinetics":
+        parts.append(settings.kinetics_version or "400")
+    if settings.dataset in ("ucf101", "hmdb51"):
+        parts.append(f"fold{settings.fold}")
+    parts.append(settings.split)
+    if settings.shard:
+        parts.append(f"shard{settings.shard[0]}of{settings.shard[1]}")
+    return "-".join(parts)
+
+
+def identity_of(settings: EvaluateSettings, model: "Classifier") -> dict:
+    """What makes two starts the same run. Batch size, workers, cache and timeouts are not part of it."""
+    identity = {name: _plain(getattr(settings, name)) for name in SAME_RUN}
+    for name in ("list", "label_map"):
+        path = getattr(settings, name)
+        identity[name] = hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None
+    return identity | {
+        "model": model.spec.name,
+        "weights_sha256": model.weights_sha256,
+        "kinetics_version": (settings.kinetics_version or "400") if settings.dataset == "kinetics" else None,
+        "protocol": model.spec.protocol.to_dict(),
+        "value_range": list(model.spec.value_range),
+        "mean_std": [model.spec.mean, model.spec.std],
+    }
+
+
+def facts(settings: EvaluateSettings, model: "Classifier", found: Dataset, outside: dict) -> dict:
+    """The part of the report that is known before the first video is scored."""
+    version = f" {settings.kinetics_version or '400'}" if settings.dataset == "kinetics" else ""
+    title = f"{found.name}{version} {found.split}"
+    notes = list(found.notes)
+    if settings.dataset == "frames":
+        notes.append(f"frames are taken to run at {settings.frames_fps:g} a second (assumed)")
+    spec = model.spec
+    return {
+        "model": {
+            "name": spec.name,
+            "domain": spec.domain,
+            "classes": len(spec.classes),
+            "weights_sha256": model.weights_sha256,
+            "value_range": list(spec.value_range),
+            "published": [asdict(row) for row in spec.published],
+            "provenance": spec.provenance,
+        },
+        "dataset": {"name": found.name, "title": title, "classes": len(found.classes), "notes": notes},
+        "split": found.split,
+        "settings": {name: _plain(value) for name, value in asdict(settings).items()},
+        "protocol": spec.protocol.to_dict(),
+        "counts": {"population": found.population | outside},
+        "environment": environment(),
+    }
+
+
+def dry_run(settings: EvaluateSettings) -> str:
+    """What a run would cost, from a few clips of it: nothing is written but those clips' cache."""
+    found, videos = list_videos(settings)
+    model = load_classifier(settings)
+    from vidbench.runtimes import device_name  # after the model: TensorFlow takes seconds to import
+
+    videos, _ = match_classes(videos, found, model.spec.classes, settings.predict_only)
+    present = [video for video in videos if video.path is not None and video.path.exists()]
+    protocol = model.spec.protocol
+    gflop = model.gflop(protocol.num_frames, protocol.frame_size) * protocol.views
+    lines = [
+        f"{model.spec.name} on {found.name} {found.split}",
+        f"  listed     {len(videos):,} videos, {len(present):,} of them found, "
+        f"{sum(map(file_bytes, present)) / 1e9:.2f} GB on this disk",
+        f"  a video    {protocol.views} views of {protocol.num_frames} frames, {gflop:,.1f} GFLOP",
+        f"  device     {device_name()}, {usable_cpus()} processors, {settings.precision}",
+    ]
+    seconds = list(islice(_seconds_each(model, loader_of(settings, present[: TRIAL_CLIPS + 1], model)), 1, None))
+    if not seconds:
+        return "\n".join([*lines, "  time       not known: fewer than two of its videos can be scored"])
+    each = sum(seconds) / len(seconds)
+    lines.append(f"  time       {each:.2f} s a video: {each * len(present) / 3600:,.2f} hours for those found")
+    cache = protocol.clips * protocol.num_frames * protocol.frame_size[0] * protocol.frame_size[1] * 3
+    lines.append(
+        f"  cache      at most {cache * len(present) / 1e9:,.1f} GB" if settings.cache else "  cache      none"
+    )
+    return "\n".join(lines)
+
+
+def _seconds_each(model: "Classifier", loader: VideoLoader) -> Iterator[float]:
+    """Seconds that each video takes, decoding hidden as in a run; the first one pays for the start."""
+    began = time.perf_counter()
+    for outcome in score(model, loader, batch_size=1):
+        if not isinstance(outcome, Failure):
+            yield time.perf_counter() - began
+        began = time.perf_counter()
+
+
+def predict_files(settings: PredictSettings) -> list[dict]:
+    """The likeliest classes of one's own videos: one dict a video, with `predictions` or an `error`.
+
+    The settings' `videos` are video files, folders of videos, folders of frames. Raises UserError where there
+    is no video at all. Nothing is cached unless a cache folder is named.
+    """
+    videos = [video for path in settings.videos for video in _videos_below(Path(path))]
+    if not videos:
+        raise UserError(f"no videos in {', '.join(map(str, settings.videos))}")
+    model = load_classifier(settings)
+    loader = loader_of(replace(settings, cache=settings.cache_dir is not None), videos, model)
+    outcomes = score(
+        model,
+        loader,
+        batch_size=settings.batch_size,
+        frame_order=settings.frame_order,
+        distinct_frames=settings.distinct_frames,
+        seed=settings.seed,
+    )
+    answers = []
+    for outcome in outcomes:
+        answer: dict = {"video": outcome.video.video_id, "model": model.spec.name, "domain": model.spec.domain}
+        if isinstance(outcome, Failure):
+            answer["error"] = outcome.reason
+        else:
+            answer["seconds"] = round(outcome.sample.info.seconds, 2)
+            answer["predictions"] = [
+                {"class": model.spec.classes[index], "probability": float(outcome.probabilities[index])}
+                for index in ranking(outcome.probabilities)[: settings.top_n]
+            ]
+        answers.append(answer)
+    return answers
+
+
+def _videos_below(path: Path) -> list[Video]:
+    if not path.is_dir():
+        return [Video(str(path), path)]
+    if any(is_image(file) for file in path.iterdir()):
+        return [Video(str(path), path)]
+    return [Video(str(file), file) for file in video_files(path)]
+
+
+def file_bytes(video: Video) -> int:
+    """The size of a video's file, or of all frames in its folder."""
+    if video.path.is_dir():
+        return sum(file.stat().st_size for file in video.path.iterdir() if file.is_file())
+    return video.path.stat().st_size
+
+
+def _write_argfile(folder: Path, settings: EvaluateSettings) -> None:
+    with written_whole(folder / "config.txt") as file:
+        file.write(f"# python scripts/evaluate.py @{shlex.quote(str(folder / 'config.txt'))}\n")
+        file.write(as_argfile(replace(settings, overwrite=False, overwrite_cache=False)))
+
+
+def _plain(value):
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
