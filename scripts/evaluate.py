@@ -4,8 +4,8 @@ import logging
 import os
 import sys
 
-from vidbench.arguments import EvaluateSettings, parse_settings
-from vidbench.commands import command_errors
+from vidbench.arguments import EvaluateSettings
+from vidbench.commands import command_errors, parse_settings
 from vidbench.report import table
 from vidbench.run import dry_run, evaluate_run
 

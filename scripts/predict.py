@@ -4,8 +4,8 @@ import json
 import os
 import sys
 
-from vidbench.arguments import PredictSettings, parse_settings
-from vidbench.commands import command_errors
+from vidbench.arguments import PredictSettings
+from vidbench.commands import command_errors, parse_settings
 from vidbench.run import predict_files
 from vidbench.utils import UserError
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from vidbench.arguments import EvaluateSettings, ModelSettings, PredictSettings, as_argfile, parse_settings
+from vidbench.arguments import EvaluateSettings, ModelSettings, PredictSettings
+from vidbench.commands import as_argfile, parse_settings
 from vidbench.utils import UserError
 
 

@@ -233,7 +233,7 @@ def test_classes_and_keys_filter():
     assert {v.video_id for v in select(videos(), keys=["v2", "v2", "v4"])} == {"v2", "v4"}
     with pytest.raises(UserError, match=r"unknown class 'c'.*a, b"):
         select(videos(), classes=["a", "c"])
-    with pytest.raises(UserError, match="1 of 2 listed keys are no videos here, e.g. 'w'"):
+    with pytest.raises(UserError, match=r"1 of 2 listed keys are no videos here, e\.g\. 'w'"):
         select(videos(), keys=["v1", "w"])
 
 

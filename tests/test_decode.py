@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from conftest import moving_square, solid, write_video
 
-from vidbench.data.decode import DecodeError, decode, missing_bytes, probe, to_rgb
+from vidbench.data.decode import decode, probe, to_rgb
+from vidbench.data.integrity import DecodeError
 from vidbench.data.protocol import Protocol
 
 
@@ -152,20 +153,6 @@ def test_every_kind_of_damage_has_its_stage_and_reason(tmp_path, square_video):
         with pytest.raises(DecodeError, match=reason) as caught:
             decode(tmp_path / name, Protocol(num_frames=4).indices)
         assert caught.value.stage == stage, name
-
-
-def test_a_file_cut_between_two_packets_is_noticed(tmp_path):
-    path = write_video(tmp_path / "x.mkv", moving_square(40), fps=10)
-    with av.open(str(path)) as box:
-        ends = [packet.pos for packet in box.demux(box.streams.video[0]) if packet.pos]
-    path.write_bytes(path.read_bytes()[: ends[-3]])
-    with pytest.raises(DecodeError, match="the file is cut off"):
-        decode(path, everything)
-
-
-def test_whole_files_lack_nothing(square_video):
-    with av.open(str(square_video[0])) as box:
-        assert missing_bytes(square_video[0], box.streams.video[0]) == 0
 
 
 def test_too_short_is_of_the_stage_sample(square_video):

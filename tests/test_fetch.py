@@ -25,7 +25,9 @@ def server(tmp_path):
     root = tmp_path / "served"
     clip = write_video(tmp_path / "clip.mp4", moving_square(6), codec="libx264", crf="20").read_bytes()
     listed, rows = [], ["label,youtube_id,time_start,time_end,split,is_cc"]
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root))) as http_server:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(root))
+    ) as http_server:
         http_server.asked = []
         base = f"http://127.0.0.1:{http_server.server_port}/"
         for part in (0, 1):

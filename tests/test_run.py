@@ -56,7 +56,7 @@ def test_a_run_writes_what_the_contract_says(settings):
 
 
 def test_its_config_repeats_it(settings):
-    from vidbench.arguments import parse_settings
+    from vidbench.commands import parse_settings
 
     evaluate_run(settings)
     again = parse_settings(EvaluateSettings, [f"@{settings.results_dir / 'run' / 'config.txt'}"])

@@ -1,21 +1,27 @@
 """Every setting of a command, once: a frozen dataclass from which flags, argfiles and help derive."""
 
-import argparse
-import difflib
 import re
-import shlex
-import sys
-import types
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
 from vidbench.utils import UserError
 
 
-def setting(default, meaning: str, parse=None, also: tuple[str, ...] = ()):
-    """A field of a settings class: its default, its meaning (the help text), other flags that set it too."""
-    return field(default=default, metadata={"help": meaning, "parse": parse, "also": also})
+def setting(
+    default,
+    meaning: str,
+    parse=None,
+    metavar: str | None = None,
+    also: tuple[str, ...] = (),
+    positional: bool = False,
+):
+    """A field of a settings class, from which its flag derives.
+
+    meaning: the help text. parse: text → value, where the type alone does not say; it raises UserError. also:
+    other flags that set it too. positional: its values are the command's own words, not a flag's.
+    """
+    told = {"help": meaning, "parse": parse, "metavar": metavar, "also": also, "positional": positional}
+    return field(default=default, metadata=told)
 
 
 def comma_list(text: str) -> tuple[str, ...]:
@@ -43,22 +49,11 @@ def value_range(text: str) -> tuple[float, float]:
     """'-1,1' → (-1.0, 1.0)."""
     try:
         low, high = map(float, text.split(","))
+        if low < high:
+            return low, high
     except ValueError:
-        raise UserError(f"--value-range: wanted LO,HI such as -1,1, got {text!r}") from None
-    return low, high
-
-
-POSITIONAL = tuple  # as `parse` of a setting: its values are the command's own words, not a flag's
-METAVARS = {
-    int: "N",
-    float: "X",
-    str: "NAME",
-    Path: "PATH",
-    comma_list: "A,B",
-    views: "CLIPSxCROPS",
-    shard: "I/N",
-    value_range: "LO,HI",
-}
+        pass
+    raise UserError(f"--value-range: wanted LO,HI such as -1,1, got {text!r}")
 
 
 @dataclass(frozen=True)
@@ -78,12 +73,12 @@ class ModelSettings:
         None, "class names of a model that has no JSON beside it: a file with one a line"
     )
     value_range: tuple | None = setting(
-        None, "LO,HI: what pixels 0 and 255 become, in place of the model's own", value_range
+        None, "LO,HI: what pixels 0 and 255 become, in place of the model's own", value_range, "LO,HI"
     )
     num_frames: int | None = setting(None, "frames a view, in place of the model's own")
     frame_rate: float | None = setting(None, "frames a second: clips at this rate in place of the model's own sampling")
     views: tuple | None = setting(
-        None, "CLIPSxCROPS: views of a video whose probabilities are averaged, e.g. 10x3", views
+        None, "CLIPSxCROPS: views of a video whose probabilities are averaged, e.g. 10x3", views, "CLIPSxCROPS"
     )
     resize_type: str | None = setting(None, "crop or pad: a square cut from the frame, or the frame padded to a square")
     short_videos: str | None = setting(None, "fail or repeat: what happens to a video with too few frames")
@@ -146,10 +141,10 @@ class EvaluateSettings(ModelSettings):
     population: str | None = setting(None, "annotations or found: what --dataset kinetics lists")
     label_map: Path | None = setting(None, "CSV of two columns, from,to, that renames the data's labels")
     num_videos: int = setting(0, "the first so many of the seeded order; 0 is all")
-    classes: tuple = setting((), "only these classes, separated by commas", comma_list)
+    classes: tuple = setting((), "only these classes, separated by commas", comma_list, "A,B")
     list: Path | None = setting(None, "a file of video ids, one a line: exactly these are scored")
     shard: tuple | None = setting(
-        None, "I/N: every N-th video from the I-th; vidbench.report merge joins the parts", shard
+        None, "I/N: every N-th video from the I-th; vidbench.report merge joins the parts", shard, "I/N"
     )
     results_dir: Path = setting(Path("results"), "where runs are written")
     name: str | None = setting(None, "the run's folder (default: model, dataset, version and split)")
@@ -173,116 +168,8 @@ class EvaluateSettings(ModelSettings):
 class PredictSettings(ModelSettings):
     """The flags of scripts/predict.py."""
 
-    videos: tuple = setting((), "video files, folders of videos or folders of frames", POSITIONAL)
+    videos: tuple = setting((), "video files, folders of videos or folders of frames", positional=True)
     json: bool = setting(False, "print JSON in place of a table")
-
-
-class Parser(argparse.ArgumentParser):
-    """Flags with dashes or underscores; `@file` holds flags, several a line, with # comments; later ones win."""
-
-    def __init__(self, **options):
-        super().__init__(fromfile_prefix_chars="@", allow_abbrev=False, argument_default=argparse.SUPPRESS, **options)
-
-    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
-        try:
-            return self._dashed(shlex.split(arg_line, comments=True))
-        except ValueError as problem:
-            raise UserError(f"unreadable argfile line {arg_line!r}: {problem}") from None
-
-    def parse_known_args(self, args=None, namespace=None):
-        arguments = self._dashed(sys.argv[1:] if args is None else list(args))
-        for argument in arguments:
-            if argument.startswith("@"):
-                self._check_argfile(Path(argument[1:]))
-        return super().parse_known_args(arguments, namespace)
-
-    def _check_argfile(self, path: Path) -> None:
-        try:
-            path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise UserError(f"no such argfile: {path}") from None
-        except (OSError, UnicodeDecodeError) as problem:
-            raise UserError(f"unreadable argfile {path}: {problem}") from None
-
-    def _dashed(self, arguments: list[str]) -> list[str]:
-        """One spelling for flags, and values such as -1,1 bound to theirs (they look like flags)."""
-        tidy: list[str] = []
-        for argument in arguments:
-            if argument.startswith("--"):
-                flag, equals, value = argument.partition("=")
-                argument = flag.replace("_", "-") + equals + value
-            elif re.match(r"-[\d.]", argument) and tidy and tidy[-1].startswith("--") and "=" not in tidy[-1]:
-                tidy[-1] += f"={argument}"
-                continue
-            tidy.append(argument)
-        return tidy
-
-    def error(self, message: str):
-        """Status 2, with the nearest flag where one was mistyped."""
-        unknown = re.findall(r"--[\w-]+", message) if message.startswith("unrecognized") else []
-        known = [flag for action in self._actions for flag in action.option_strings]
-        guesses = [near[0] for flag in unknown if (near := difflib.get_close_matches(flag, known, n=1))]
-        hint = f" (did you mean {' '.join(guesses)}?)" if guesses else ""
-        self.exit(2, f"{self.prog}: {message}{hint}; --help lists the flags\n")
-
-
-def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
-    """Add a flag for every field of a settings class."""
-    for item in fields(settings):
-        if item.metadata["parse"] is POSITIONAL:
-            parser.add_argument(item.name, nargs="+", metavar="VIDEO", help=item.metadata["help"])
-            continue
-        flags = [f"--{name.replace('_', '-')}" for name in (item.name, *item.metadata["also"])]
-        kind = _plain_type(item.type)
-        default = "" if item.default in (None, (), False, MISSING) else f" (default: {_shown(item.default)})"
-        text = (item.metadata["help"] + default).replace("%", "%%")
-        if kind is bool:
-            parser.add_argument(*flags, dest=item.name, action=argparse.BooleanOptionalAction, help=text)
-        else:
-            metavar = METAVARS[item.metadata["parse"] or kind]
-            kind = str if item.metadata["parse"] else kind  # parsed later, so that a bad value is no wrong usage
-            parser.add_argument(*flags, dest=item.name, type=kind, help=text, metavar=metavar)
-
-
-def parse_settings(settings: type, arguments: list[str] | None = None, **options):
-    """The command line as a settings object; `--help` and wrong usage end the process as argparse does.
-
-    Raises UserError for values that are no good: negative numbers, unknown choices, unreadable argfiles.
-    """
-    parser = Parser(**options)
-    add_settings(parser, settings)
-    values = vars(parser.parse_args(arguments))
-    for item in fields(settings):
-        if item.metadata["parse"] and item.name in values:
-            values[item.name] = item.metadata["parse"](values[item.name])
-    return settings(**values)
-
-
-def as_argfile(settings) -> str:
-    """The settings that differ from their defaults, as an argfile that gives the same settings again."""
-    lines = []
-    for item in fields(settings):
-        value = getattr(settings, item.name)
-        if value == item.default:
-            continue
-        flag = f"--{item.name.replace('_', '-')}"
-        if isinstance(value, bool):
-            lines.append(flag if value else f"--no-{flag[2:]}")
-        else:
-            lines.append(f"{flag}={shlex.quote(_shown(value, item.name))}")
-    return "\n".join(lines) + "\n"
-
-
-def _shown(value, name: str = "") -> str:
-    joint = {"views": "x", "shard": "/"}.get(name, ",")
-    return joint.join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _plain_type(annotation) -> type:
-    """`int | None` → int."""
-    if isinstance(annotation, types.UnionType):
-        return next(kind for kind in get_args(annotation) if kind is not type(None))
-    return annotation
 
 
 def _one_of(settings, name: str, choices: tuple[str, ...]) -> None:

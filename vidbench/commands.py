@@ -1,10 +1,128 @@
-"""What all commands share: how they end."""
+"""What all commands share: flags and argfiles derived from a settings class, and how a command ends."""
 
+import argparse
+import difflib
+import re
+import shlex
 import sys
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import get_args
 
 from vidbench.utils import UserError
+
+METAVARS = {int: "N", float: "X", str: "NAME", Path: "PATH", bool: None}
+
+
+class Parser(argparse.ArgumentParser):
+    """Flags with dashes or underscores; `@file` holds flags, several a line, with # comments; later ones win."""
+
+    def __init__(self, **options):
+        super().__init__(fromfile_prefix_chars="@", allow_abbrev=False, argument_default=argparse.SUPPRESS, **options)
+
+    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
+        try:
+            return self._dashed(shlex.split(arg_line, comments=True))
+        except ValueError as problem:
+            raise UserError(f"unreadable argfile line {arg_line!r}: {problem}") from None
+
+    def parse_known_args(self, args=None, namespace=None):
+        arguments = self._dashed(sys.argv[1:] if args is None else list(args))
+        for argument in arguments:
+            if argument.startswith("@"):
+                self._check_argfile(Path(argument[1:]))
+        return super().parse_known_args(arguments, namespace)
+
+    def _check_argfile(self, path: Path) -> None:
+        try:
+            path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise UserError(f"no such argfile: {path}") from None
+        except (OSError, UnicodeDecodeError) as problem:
+            raise UserError(f"unreadable argfile {path}: {problem}") from None
+
+    def _dashed(self, arguments: list[str]) -> list[str]:
+        """One spelling for flags, and values such as -1,1 bound to theirs (they look like flags)."""
+        tidy: list[str] = []
+        for argument in arguments:
+            if argument.startswith("--"):
+                flag, equals, value = argument.partition("=")
+                argument = flag.replace("_", "-") + equals + value
+            elif re.match(r"-[\d.]", argument) and tidy and tidy[-1].startswith("--") and "=" not in tidy[-1]:
+                tidy[-1] += f"={argument}"
+                continue
+            tidy.append(argument)
+        return tidy
+
+    def error(self, message: str):
+        """Status 2, with the nearest flag where one was mistyped."""
+        unknown = re.findall(r"--[\w-]+", message) if message.startswith("unrecognized") else []
+        known = [flag for action in self._actions for flag in action.option_strings]
+        guesses = [near[0] for flag in unknown if (near := difflib.get_close_matches(flag, known, n=1))]
+        hint = f" (did you mean {' '.join(guesses)}?)" if guesses else ""
+        self.exit(2, f"{self.prog}: {message}{hint}; --help lists the flags\n")
+
+
+def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
+    """Add a flag for every field of a settings class."""
+    for item in fields(settings):
+        if item.metadata["positional"]:
+            parser.add_argument(item.name, nargs="+", metavar="VIDEO", help=item.metadata["help"])
+            continue
+        flags = [f"--{name.replace('_', '-')}" for name in (item.name, *item.metadata["also"])]
+        kind = _plain_type(item.type)
+        default = "" if item.default in (None, (), False, MISSING) else f" (default: {_shown(item.default)})"
+        text = (item.metadata["help"] + default).replace("%", "%%")
+        if kind is bool:
+            parser.add_argument(*flags, dest=item.name, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            metavar = item.metadata["metavar"] or METAVARS[kind]
+            kind = str if item.metadata["parse"] else kind  # parsed later, so that a bad value is no wrong usage
+            parser.add_argument(*flags, dest=item.name, type=kind, help=text, metavar=metavar)
+
+
+def parse_settings(settings: type, arguments: list[str] | None = None, **options):
+    """The command line as a settings object; `--help` and wrong usage end the process as argparse does.
+
+    Raises UserError for values that are no good: negative numbers, unknown choices, unreadable argfiles.
+    """
+    parser = Parser(**options)
+    add_settings(parser, settings)
+    values = vars(parser.parse_args(arguments))
+    for item in fields(settings):
+        if item.metadata["parse"] and item.name in values:
+            values[item.name] = item.metadata["parse"](values[item.name])
+    return settings(**values)
+
+
+def as_argfile(settings) -> str:
+    """The settings that differ from their defaults, as an argfile that gives the same settings again."""
+    lines = []
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        if value == item.default:
+            continue
+        flag = f"--{item.name.replace('_', '-')}"
+        if isinstance(value, bool):
+            lines.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            lines.append(f"{flag}={shlex.quote(_shown(value, item.name))}")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value, name: str = "") -> str:
+    joint = {"views": "x", "shard": "/"}.get(name, ",")
+    return joint.join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _plain_type(annotation) -> type:
+    """`int | None` → int."""
+    if isinstance(annotation, types.UnionType):
+        return next(kind for kind in get_args(annotation) if kind is not type(None))
+    return annotation
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Settings → the videos, the model and the loader that they mean."""
 
+import csv
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,12 +45,13 @@ def read_keys(path: Path) -> list[str]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as problem:
-        raise UserError(f"--list {path}: {getattr(problem, 'strerror', None) or problem}") from None
-    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if keys and keys[0].split(",")[0] == "video_id":
-        keys = [key.split(",")[0] for key in keys[1:]]
+        raise UserError(f"{path}: {getattr(problem, 'strerror', None) or problem}") from None
+    lines = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    keys = lines
+    if lines and lines[0].split(",")[0] == "video_id":
+        keys = [row[0] for row in csv.reader(lines[1:])]
     if not keys:
-        raise UserError(f"--list {path} is empty")
+        raise UserError(f"{path} is empty")
     return keys
 
 

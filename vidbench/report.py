@@ -116,6 +116,8 @@ def table(report: dict) -> str:
         "  videos     " + ", ".join(f"{name} {number:,}" for name, number in counts.items() if name != "population")
     )
     lines.append("  population " + ", ".join(f"{name} {number:,}" for name, number in counts["population"].items()))
+    if missing := counts["listed"] - counts["found"]:
+        lines.append(f"  note: {missing:,} listed videos are not on this disk; each has its row in failures.csv")
     for name, number in report["metrics"].items():
         low, high = number["ci95"]
         title = name.replace("top", "top-").replace("_", " ")

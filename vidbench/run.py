@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidbench.arguments import EvaluateSettings, PredictSettings, as_argfile
+from vidbench.arguments import EvaluateSettings, PredictSettings
+from vidbench.commands import as_argfile
 from vidbench.data.datasets import Dataset
 from vidbench.data.datasets.tables import is_image, video_files
 from vidbench.data.load import Failure, VideoLoader

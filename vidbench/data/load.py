@@ -16,7 +16,8 @@ from pebble import ProcessExpired
 
 from vidbench.data import cache, sampling
 from vidbench.data.datasets import ROOT, load_dataset, select
-from vidbench.data.decode import Decoded, DecodeError, VideoInfo
+from vidbench.data.decode import Decoded, VideoInfo
+from vidbench.data.integrity import DecodeError
 from vidbench.data.process import assemble_views
 from vidbench.data.protocol import Protocol
 from vidbench.data.records import Clip, Video

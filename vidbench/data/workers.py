@@ -15,7 +15,8 @@ import numpy as np
 from pebble import ProcessPool
 
 from vidbench.data import cache
-from vidbench.data.decode import Decoded, check_file, decode
+from vidbench.data.decode import Decoded, decode
+from vidbench.data.integrity import check_file
 from vidbench.data.process import process_frame
 from vidbench.data.protocol import Protocol
 from vidbench.data.records import Video
