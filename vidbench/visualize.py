@@ -24,7 +24,8 @@ def tile(clips: np.ndarray, columns: int) -> np.ndarray:
 
 def apng(frames: np.ndarray, fps: float, colors: int = 128) -> bytes:
     """Frames (T, H, W, 3) uint8 RGB as an endless animated PNG with one palette of `colors` (2 to 256)."""
-    palette = Image.fromarray(np.concatenate(list(frames[:: max(1, len(frames) // 4)]))).quantize(colors)
+    sample = Image.fromarray(np.concatenate(list(frames[:: max(1, len(frames) // 4)])))
+    palette = sample.quantize(colors, kmeans=3)  # a plain median cut turns light skin white
     pages = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     file = io.BytesIO()
     options = {"append_images": pages[1:], "duration": round(1000 / fps), "loop": 0, "optimize": True}
@@ -62,6 +63,7 @@ def class_bars(labels: Sequence[str]):
     figure, (axis,) = _figure(1, 1, (6, 0.32 * len(names) + 0.8))
     axis.barh(names, counts, color=PLAIN)
     axis.invert_yaxis()
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("videos")
     return figure
 
