@@ -25,7 +25,7 @@ from vidbench.prepare import load_classifier
 from vidbench.report import environment
 from vidbench.results import read_report
 from vidbench.run import evaluate_run
-from vidbench.utils import UserError, stderr_held
+from vidbench.utils import UserError
 
 SCRIPTS = Path(__file__).parent
 
@@ -41,7 +41,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--debug", action="store_true", help="show the traceback behind an error line")
     wanted = parser.parse_args()
-    with command_errors("benchmark", wanted.debug), tempfile.TemporaryDirectory() as folder:
+    with command_errors("benchmark") as ending, tempfile.TemporaryDirectory() as folder:
+        ending.debug = wanted.debug
         print(benchmark(wanted, Path(folder)))
 
 
@@ -112,7 +113,7 @@ def as_commands(settings: EvaluateSettings) -> tuple[dict, float]:
     for name in ("first", "second"):
         subprocess.run([*command, "--name", name], check=True, capture_output=True)
         reports.append(read_report(settings.results_dir / name))
-    return reports[0]["timing"]["peak_memory_mb"], 1 / reports[1]["timing"]["clips_per_second"]
+    return reports[0]["timing"]["peak_memory_mb"], 1 / reports[1]["timing"]["videos_per_second"]
 
 
 def link_clips(clips: list[Path], copies: int, folder: Path) -> None:
@@ -125,14 +126,13 @@ def link_clips(clips: list[Path], copies: int, folder: Path) -> None:
 
 def random_model(name: str, num_frames: int, folder: Path) -> Path:
     """An architecture with random weights, saved with the spec that a run needs."""
-    with stderr_held():
-        from vidbench.models import build_model, save_model
-        from vidbench.models.registry import PROTOCOLS
-        from vidbench.models.spec import Spec
+    from vidbench.models import build_model, save_model
+    from vidbench.models.registry import PROTOCOLS
+    from vidbench.models.spec import Spec
 
-        classes = kinetics_classes("400")
-        protocol = PROTOCOLS[name].override(num_frames=num_frames) if name in PROTOCOLS else None
-        network = build_model(name, len(classes))
+    classes = kinetics_classes("400")
+    network = build_model(name, len(classes))
+    protocol = PROTOCOLS[name].override(num_frames=num_frames)
     save_model(network, folder / "random.keras", Spec("random", classes, protocol, domain="nothing: random weights"))
     return folder / "random.keras"
 

@@ -2,18 +2,20 @@
 
 import logging
 import os
-import sys
 
 from vidbench.arguments import EvaluateSettings
 from vidbench.commands import command_errors, parse_settings
 from vidbench.report import table
 from vidbench.run import dry_run, evaluate_run
+from vidbench.utils import UserError
 
 
 def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's own start-up lines
-    with command_errors("evaluate", debug="--debug" in sys.argv):
+    with command_errors("evaluate") as ending:
         settings = parse_settings(EvaluateSettings, prog="evaluate.py", description=__doc__)
+        ending.debug = settings.debug
+        ending.interrupted = "interrupted; all rows so far are kept, started again without --overwrite it goes on"
         logging.basicConfig(level=logging.INFO if settings.verbose else logging.WARNING, format="%(message)s")
         if settings.dry_run:
             print(dry_run(settings))
@@ -21,6 +23,8 @@ def main() -> None:
         report = evaluate_run(settings, progress=True)
         print(table(report))
         print(f"  written to {report['folder']}")
+        if report["counts"]["listed"] and not report["counts"]["scored"]:
+            raise UserError(f"no listed video could be scored: {report['folder']}/failures.csv says why")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The likeliest classes of your own videos: python scripts/predict.py VIDEO|FOLDER… [--model M]"""
 
 import json
+import logging
 import os
-import sys
 
 from vidbench.arguments import PredictSettings
 from vidbench.commands import command_errors, parse_settings
@@ -12,8 +12,10 @@ from vidbench.utils import UserError
 
 def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with command_errors("predict", debug="--debug" in sys.argv):
+    with command_errors("predict") as ending:
         settings = parse_settings(PredictSettings, prog="predict.py", description=__doc__)
+        ending.debug = settings.debug
+        logging.basicConfig(level=logging.INFO if settings.verbose else logging.WARNING, format="%(message)s")
         answers = predict_files(settings)
         print(json.dumps(answers, indent=1, ensure_ascii=False) if settings.json else "\n".join(map(lines, answers)))
         if all("error" in answer for answer in answers):

@@ -47,7 +47,7 @@ def test_values_that_look_like_flags():
 def test_settings_survive_their_own_argfile(tmp_path):
     settings = parsed(
         "--views", "10x3", "--shard", "2/4", "--classes", "a,b c", "--no-cache", "--value-range=-1,1", "--fold", "2",
-        "--data-dir", "x y", "--predict-only",
+        "--data-dir", "x y", "--predict-only", "--dataset", "ucf101",
     )  # fmt: skip
     file = tmp_path / "config.txt"
     file.write_text(as_argfile(settings))
@@ -68,6 +68,10 @@ def test_settings_survive_their_own_argfile(tmp_path):
         ("--value-range 1", "wanted LO,HI"),
         ("--fold 7", "--fold must be 1, 2 or 3"),
         ("--name ../x", "plain folder name"),
+        ("--name ..", "plain folder name"),
+        ("--seed -1", "--seed must not be negative"),
+        ("--fold 2", "--fold goes with --dataset ucf101 or hmdb51, not demo"),
+        ("--dataset demo --kinetics-version 400", "--kinetics-version goes with --dataset kinetics, not demo"),
         ("@nowhere.txt", "no such argfile: nowhere.txt"),
         ("@.", "unreadable argfile"),
     ],

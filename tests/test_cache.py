@@ -99,3 +99,13 @@ def test_the_index_remembers_until_the_file_changes(tmp_path, square_video):
 def test_an_index_out_of_use_costs_no_result(tmp_path, square_video):
     (tmp_path / "index.sqlite").write_bytes(b"no data base, and long enough to be looked at as one" * 30)
     assert len(cache.identity(square_video[0], tmp_path)) == 64
+
+
+def test_what_killed_writers_left_is_swept_after_a_day(tmp_path):
+    folder = tmp_path / "clips" / "ab"
+    folder.mkdir(parents=True)
+    for name in ("old", "new"):
+        (folder / f".{name}.npy.0.part").touch()
+    os.utime(folder / ".old.npy.0.part", (1, 1))
+    cache.sweep(tmp_path)
+    assert [path.name for path in folder.iterdir()] == [".new.npy.0.part"]

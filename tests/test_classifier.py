@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from vidbench import runtimes
 from vidbench.data.protocol import Protocol
-from vidbench.models import gflop
+from vidbench.models import gflop, load_model
 from vidbench.models.classifier import network_classifier
 from vidbench.models.spec import Spec
 from vidbench.utils import UserError
@@ -232,3 +232,17 @@ def test_only_the_last_shapes_are_kept(network):
 
 def test_its_name_says_what_it_is(classifier):
     assert repr(classifier) == "Classifier('small', 3 classes, float32, tensorflow)"
+
+
+def test_a_cpu_takes_clips_one_by_one_a_gpu_in_batches_and_a_fixed_batch_stays(monkeypatch):
+    import tensorflow as tf
+
+    model = load_model("demo")
+    model.set_batch_size(5)
+    assert model.clips_at_once == 1
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["a GPU"])
+    model.set_batch_size(5)
+    assert model.clips_at_once == 5
+    model._fixed_batch = 3
+    model.set_batch_size(5)
+    assert model.clips_at_once == 3

@@ -1,6 +1,6 @@
 import pytest
 
-from vidbench.commands import command_errors
+from vidbench.commands import command_errors, without_comment
 from vidbench.utils import UserError
 
 
@@ -10,17 +10,30 @@ from vidbench.utils import UserError
         (UserError("no such\n  folder"), 1, "error: no such folder\n"),
         (OSError(28, "No space left on device"), 1, "error: [Errno 28] No space left on device\n"),
         (KeyError("x"), 1, "error: KeyError: 'x' (--debug shows where)\n"),
-        (KeyboardInterrupt(), 130, "evaluate: interrupted; the same command goes on where it stopped\n"),
+        (KeyboardInterrupt(), 130, "evaluate: interrupted\n"),
     ],
 )
 def test_a_command_ends_in_one_line(capsys, problem, status, line):
-    with pytest.raises(SystemExit) as caught, command_errors("evaluate", debug=False):
+    with pytest.raises(SystemExit) as caught, command_errors("evaluate"):
         raise problem
     assert caught.value.code == status and capsys.readouterr().err == line
 
 
 def test_debug_lets_the_error_through():
-    with pytest.raises(KeyError), command_errors("evaluate", debug=True):
+    with pytest.raises(KeyError), command_errors("evaluate") as ending:
+        ending.debug = True
         raise KeyError("x")
-    with pytest.raises(SystemExit), command_errors("evaluate", debug=True):
-        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("# all of it", ""),
+        ("--name x  # why", "--name x  "),
+        ("--data-dir /set#2", "--data-dir /set#2"),
+        ("--name '# x' #y", "--name '# x' "),
+        ('--name "it\'s" # x', '--name "it\'s" '),
+    ],
+)
+def test_comments_of_argfiles(line, kept):
+    assert without_comment(line) == kept

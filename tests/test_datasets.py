@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from conftest import moving_square, write_video
 
-from vidbench.data.datasets import DATASETS, dataset, load_dataset, select
+from vidbench.data.datasets import DATASETS, dataset, load_dataset, select, shard_of
 from vidbench.data.datasets.tables import kinetics_rows
 from vidbench.data.records import Video
 from vidbench.utils import UserError
@@ -51,9 +51,9 @@ def test_frames_with_ground_truth(tmp_path):
     (tmp_path / "gt.csv").write_text("youtube_id,folder_name,label\nA,one,run\nB,two,sit\nC,three,run\n")
     found = load_dataset("frames", "val", tmp_path)
     assert ids(found) == ["A", "B", "C"] and found.population == {"annotations": 3, "found": 2}
-    assert [video.path and video.path.name for video in found.videos] == ["one", "two", None]
+    assert [video.path.name for video in found.videos] == ["one", "two", "three"]
     (tmp_path / "gt.csv").unlink()
-    assert ids(load_dataset("frames", "val", tmp_path)) == ["one", "two"]
+    assert ids(load_dataset("frames", "val", tmp_path)) == ["x_images/one", "x_images/two"]
 
 
 def test_csv_with_parts_groups_and_splits(tmp_path):
@@ -67,7 +67,7 @@ def test_csv_with_parts_groups_and_splits(tmp_path):
     assert ids(found) == ["gone.mp4", "long.mp4#0-2.5", "long.mp4#2.5-"]
     gone, first, second = found.videos
     assert (first.start_seconds, first.end_seconds, first.group) == (0.0, 2.5, "g1")
-    assert second.end_seconds is None and gone.path is None and gone.label == "sit"
+    assert second.end_seconds is None and not gone.path.exists() and gone.label == "sit"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_the_seeded_order_depends_on_ids_alone():
 
 def test_shards_share_out_the_order():
     whole = [v.video_id for v in select(videos(11))]
-    shards = [[v.video_id for v in select(videos(11), shard=(i, 3))] for i in (1, 2, 3)]
+    shards = [[v.video_id for v in shard_of(select(videos(11)), (i, 3))] for i in (1, 2, 3)]
     assert shards[0] == whole[0::3] and shards[1] == whole[1::3] and shards[2] == whole[2::3]
 
 
@@ -268,3 +268,54 @@ def test_a_real_video_of_a_listing_decodes(tmp_path):
     from vidbench.data.decode import probe
 
     assert probe(load_dataset("folder", "val", tmp_path).videos[0].path).num_frames == 3
+
+
+def test_linked_folders_are_entered_once(tmp_path):
+    touch(tmp_path / "elsewhere", "a.mp4")
+    touch(tmp_path / "data", "run/b.mp4")
+    (tmp_path / "data" / "sit").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "run" / "loop").symlink_to(tmp_path / "data")
+    assert ids(load_dataset("folder", "val", tmp_path / "data")) == ["run/b.mp4", "sit/a.mp4"]
+
+
+def test_frame_folders_of_one_name_are_told_apart_by_their_path(tmp_path):
+    touch(tmp_path, "a/clip/0.jpg", "b/clip/0.jpg", "b/clip/._0.jpg")
+    assert ids(load_dataset("frames", "val", tmp_path)) == ["a/clip", "b/clip"]
+    (tmp_path / "gt.csv").write_text("youtube_id,folder_name,label,split\nA,a/clip,run,val\nB,b/clip,sit,train\n")
+    (video,) = load_dataset("frames", "val", tmp_path).videos
+    assert (video.video_id, video.path) == ("A", tmp_path / "a" / "clip")
+    (tmp_path / "gt.csv").write_text("youtube_id,folder_name,label\nA,clip,run\n")
+    with pytest.raises(UserError, match="line 2: 2 folders are named 'clip'"):
+        load_dataset("frames", "val", tmp_path)
+    (tmp_path / "other.csv").write_text("")
+    with pytest.raises(UserError, match="several tables"):
+        load_dataset("frames", "val", tmp_path)
+
+
+def test_rows_without_a_split_would_be_in_every_split(tmp_path):
+    (tmp_path / "x.csv").write_text("path,label,split\na.mp4,run,val\nb.mp4,run,\n")
+    with pytest.raises(UserError, match="line 3: the split is empty"):
+        load_dataset("csv", "val", csv_path=tmp_path / "x.csv")
+
+
+def test_tables_may_have_a_mark_at_their_beginning_short_rows_and_line_breaks_in_cells(tmp_path):
+    (tmp_path / "x.csv").write_bytes('\ufeffpath,label\n"a\nb.mp4",run\nc.mp4\n'.encode())
+    found = load_dataset("csv", "val", csv_path=tmp_path / "x.csv")
+    assert ids(found) == ["a\\nb.mp4", "c.mp4"] and [video.label for video in found.videos] == ["run", None]
+
+
+def test_a_replacement_stands_for_its_corrupt_original(tmp_path):
+    for key in ("aaaaaaaaaaa_000001_000011.mp4", "zzzzzzzzzzz_000001_000011.mp4"):
+        kinetics_root(tmp_path, key, f"replacement_for_corrupted_k400/{key}")
+    found = load_dataset("kinetics", "val", tmp_path / "val", population="found")
+    assert {video.path.parent.name for video in found.videos} == {"replacement_for_corrupted_k400"}
+
+
+def test_accents_may_be_composed_or_not(tmp_path):
+    touch(tmp_path, "cafe\u0301/a.mp4")
+    videos_of = load_dataset("folder", "val", tmp_path).videos
+    assert len(select(videos_of, classes=["caf\u00e9"])) == 1
+
+
+def test_a_list_and_classes_together(tmp_path):
+    assert {v.video_id for v in select(videos(), keys=["v1", "v2"], classes=["a"])} == {"v2"}

@@ -190,3 +190,20 @@ def test_jhmdb_counts_are_those_that_decode(assets):
         with av.open(str(path), metadata_errors="ignore") as box:
             decoded = sum(1 for _ in box.decode(video=0))
         assert probe(path).num_frames == decoded
+
+
+def test_a_cut_file_that_is_too_short_too_is_called_cut(tmp_path):
+    frames = moving_square(40, 48, 64)
+    path = write_video(tmp_path / "x.mp4", frames, codec="libx264", crf="10", movflags="faststart")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DecodeError, match="corrupt after frame"):
+        decode(path, Protocol(num_frames=40, short_videos="fail").indices)
+
+
+def test_hidden_files_are_no_frames(tmp_path):
+    for name in ("0.png", "._0.png", "1.png"):
+        cv2.imwrite(str(tmp_path / name), solid((9, 9, 9), 1)[0])
+    assert probe(tmp_path).num_frames == 2
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DecodeError, match="holds no JPEG or PNG"):
+        probe(tmp_path / "none")

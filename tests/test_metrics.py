@@ -59,9 +59,10 @@ def test_groups_of_one_get_wilson_and_larger_groups_a_wider_interval():
     hits = np.array([True] * 30 + [False] * 10)
     alone = metrics.accuracy_interval(hits, np.arange(40))
     assert alone == metrics.wilson_interval(30, 40)
-    low, high = metrics.accuracy_interval(hits, np.repeat(np.arange(8), 5))
+    groups = np.repeat(np.arange(10), 4)  # whole groups are right or wrong, but for one
+    low, high = metrics.accuracy_interval(hits, groups)
     assert high - low > alone[1] - alone[0] and low <= 0.75 <= high
-    assert (low, high) == metrics.accuracy_interval(hits, np.repeat(np.arange(8), 5))
+    assert (low, high) == metrics.accuracy_interval(hits, groups)
 
 
 def test_the_group_bootstrap_agrees_with_the_binomial_for_independent_videos():
@@ -73,6 +74,26 @@ def test_the_group_bootstrap_agrees_with_the_binomial_for_independent_videos():
 def test_mean_class_accuracy_counts_classes_not_videos():
     hits, labels = np.array([True] * 9 + [False]), np.array([0] * 9 + [1])
     assert metrics.mean_class_accuracy(hits, labels) == 0.5
-    low, high = metrics.mean_class_interval(np.array([True, False] * 20), np.repeat([0, 1], 20))
-    # both classes 10 of 20: the mean has a standard deviation of sqrt(0.25 / 20 / 2) = 0.079
-    assert low == pytest.approx(0.5 - 1.96 * 0.079, abs=0.02) and high == pytest.approx(0.5 + 1.96 * 0.079, abs=0.02)
+
+
+def test_the_interval_of_mean_class_accuracy_agrees_with_a_bootstrap_within_classes():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 40)
+    hits = rng.random(120) < np.array([0.9, 0.5, 0.7])[labels]
+    drawn = [np.mean([rng.choice(hits[labels == c], 40).mean() for c in range(3)]) for _ in range(3000)]
+    got = metrics.mean_class_interval(hits, labels, np.arange(120))
+    assert got == pytest.approx(np.percentile(drawn, (2.5, 97.5)), abs=0.015)
+
+
+def test_no_interval_is_certain_of_little():
+    one_each = metrics.mean_class_interval(np.array([True] * 8 + [False] * 8), np.arange(16), np.arange(16))
+    assert one_each[0] < 0.3 and one_each[1] > 0.7
+    # sixteen classes of one video, all right: a rate of 3/4 each, so half = 1.96 sqrt(16 · 3/16) / 16 = 0.212
+    assert metrics.mean_class_interval(np.ones(16, bool), np.arange(16), np.arange(16)) == pytest.approx(
+        (0.788, 1), abs=1e-3
+    )
+    wider = metrics.mean_class_interval(np.ones(16, bool), np.repeat([0, 1], 8), np.repeat(np.arange(4), 4))
+    assert wider[0] < metrics.mean_class_interval(np.ones(16, bool), np.repeat([0, 1], 8), np.arange(16))[0]
+    all_right = metrics.accuracy_interval(np.ones(40, bool), np.repeat(np.arange(20), 2))
+    assert all_right == metrics.wilson_interval(20, 20)
+    assert metrics.accuracy_interval(np.arange(8) < 4, np.zeros(8)) == metrics.wilson_interval(0.5, 1)

@@ -140,7 +140,7 @@ def test_damaged_and_missing_files(saved, tmp_path):
     path.with_suffix(".json").unlink()
     with pytest.raises(UserError, match=r"cannot be read as a Keras model"):
         load_model(path, classes=["a", "b"])
-    with pytest.raises(UserError, match=r"neither a .keras file nor a SavedModel folder"):
+    with pytest.raises(UserError, match=r"there is no model file or folder"):
         load_model(tmp_path / "no" / "such")
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(UserError, match=r"neither a .keras file nor a SavedModel folder"):

@@ -14,8 +14,9 @@ from vidbench.utils import UserError
 class Brightest:
     """A classifier in NumPy: the mean of each channel is its logit; it notes the shapes that it is given."""
 
-    def __init__(self, protocol):
+    def __init__(self, protocol, clips_at_once=1):
         self.spec = Spec("brightest", ("red", "green", "blue"), protocol)
+        self.clips_at_once = clips_at_once
         self.seen = []
 
     def __call__(self, frames):
@@ -50,7 +51,7 @@ def test_predict_can_talk(capsys):
 
 def test_evaluate_gives_rows_in_order_and_hands_every_outcome_on(videos):
     outcomes = []
-    rows = evaluate(Brightest(PLAIN), VideoLoader(videos, PLAIN), batch_size=2, top_n=2, sink=outcomes.append)
+    rows = evaluate(Brightest(PLAIN), VideoLoader(videos, PLAIN), top_n=2, sink=outcomes.append)
     assert list(rows.columns) == ["video_id", "label", "pred_1", "score_1", "pred_2", "score_2"]
     assert rows["video_id"].tolist() == ["blue", "green", "red", "what"]
     assert rows["pred_1"].tolist() == ["blue", "green", "red", "blue"] and rows["label"].tolist()[-1] == ""
@@ -58,10 +59,12 @@ def test_evaluate_gives_rows_in_order_and_hands_every_outcome_on(videos):
     assert compute_accuracy(rows, num_top_classes=1) == 100.0
 
 
-def test_batches_are_full_and_the_last_is_short(videos):
-    model = Brightest(PLAIN)
-    list(score(model, VideoLoader(videos, PLAIN), batch_size=3))
-    assert [shape[0] for shape in model.seen] == [3, 1]
+@pytest.mark.parametrize(("clips_at_once", "batches"), [(1, [1, 1, 1, 1]), (3, [3, 1]), (8, [4])])
+def test_as_many_views_are_gathered_as_the_model_takes_at_once(videos, clips_at_once, batches):
+    model = Brightest(PLAIN, clips_at_once)
+    outcomes = list(score(model, VideoLoader(videos, PLAIN)))
+    assert [shape[0] for shape in model.seen] == batches
+    assert [outcome.video.video_id for outcome in outcomes] == [video.video_id for video in videos]
 
 
 def test_probabilities_not_logits_are_averaged_over_views(tmp_path):

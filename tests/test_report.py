@@ -57,8 +57,9 @@ def test_the_environment_names_what_matters():
 def test_what_cannot_be_merged_is_one_line(tmp_path, capsys):
     with pytest.raises(UserError, match="holds no run"):
         merge([tmp_path], tmp_path / "out")
-    assert main(["merge", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
-    assert capsys.readouterr().err.count("\n") == 1 and not (tmp_path / "out").exists()
+    with pytest.raises(SystemExit) as caught:
+        main(["merge", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert caught.value.code == 1 and capsys.readouterr().err.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
 def test_it_is_a_command():

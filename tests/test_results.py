@@ -10,7 +10,7 @@ from vidbench.data.load import Failure, Sample
 from vidbench.data.protocol import Protocol
 from vidbench.data.records import Video
 from vidbench.predict import Prediction
-from vidbench.results import RunFolder, read_report, read_rows
+from vidbench.results import RunFolder, read_report, run_table
 from vidbench.utils import UserError
 
 CLASSES = ("a", 'b, "quoted"', "c")
@@ -46,13 +46,13 @@ def finished(folder, outcomes) -> bytes:
 
 def test_rows_and_scores_come_back(tmp_path):
     finished(tmp_path / "run", OUTCOMES)
-    rows = read_rows(tmp_path / "run" / "predictions.csv")
+    rows = run_table(tmp_path / "run" / "predictions.csv")
     assert rows["video_id"].tolist() == KEYS and list(rows.columns)[2:] == ["pred_1", "score_1", "pred_2", "score_2"]
     with np.load(tmp_path / "run" / "scores.npz") as scores:
         assert scores["video_ids"].tolist() == KEYS and scores["classes"].tolist() == list(CLASSES)
         assert scores["probabilities"].dtype == np.float16
         assert np.allclose(scores["probabilities"], [item.probabilities for item in OUTCOMES], atol=1e-3)
-    videos = read_rows(tmp_path / "run" / "videos.csv")
+    videos = run_table(tmp_path / "run" / "videos.csv")
     assert videos["repeated"].tolist() == ["1", "0"] * 3 and videos["fps"].tolist() == ["29.97"] * 6
     assert (tmp_path / "run" / "listed.txt").read_text().count("☃") == 6
     assert not (tmp_path / "run" / "scores.part").exists()
@@ -81,10 +81,10 @@ def test_a_finished_run_is_extended_in_the_order_of_the_listing(tmp_path):
 def test_failures_are_tried_again(tmp_path):
     failure = Failure(OUTCOMES[0].video, "decode", "corrupt after frame 3")
     finished(tmp_path / "run", [failure, *OUTCOMES[1:]])
-    rows = read_rows(tmp_path / "run" / "failures.csv")
+    rows = run_table(tmp_path / "run" / "failures.csv")
     assert rows.values.tolist() == [[KEYS[0], "x", "decode", "corrupt after frame 3"]]
     assert finished(tmp_path / "run", OUTCOMES) == finished(tmp_path / "whole", OUTCOMES)
-    assert len(read_rows(tmp_path / "run" / "failures.csv")) == 0
+    assert len(run_table(tmp_path / "run" / "failures.csv")) == 0
 
 
 def test_another_run_is_refused_and_the_differing_settings_named(tmp_path):
@@ -114,11 +114,39 @@ def test_reports_that_cannot_be_read(tmp_path):
     with pytest.raises(UserError, match="holds no run"):
         read_report(tmp_path)
     (tmp_path / "report.json").write_text("{")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is no report of a run"):
+        read_report(tmp_path)
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(UserError, match="is no report of a run"):
         read_report(tmp_path)
 
 
 def test_labels_stay_text(tmp_path):
     with (tmp_path / "x.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["label"], ["NA"], ["None"], ["007"]])
-    assert read_rows(tmp_path / "x.csv").equals(pd.DataFrame({"label": ["NA", "None", "007"]}, dtype=str))
+    assert run_table(tmp_path / "x.csv").equals(pd.DataFrame({"label": ["NA", "None", "007"]}, dtype=str))
+
+
+def test_what_a_killed_start_left_half_written_is_no_obstacle(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".report.json.0123.part").write_text("{")
+    finished(tmp_path / "run", OUTCOMES)
+    assert not list((tmp_path / "run").glob("*.part")) and not list((tmp_path / "run").glob(".*.part"))
+
+
+def test_failures_reach_the_disk_as_they_come(tmp_path):
+    run = opened(tmp_path / "run")
+    run(Failure(OUTCOMES[0].video, "decode", "corrupt after frame 3"))
+    assert run_table(tmp_path / "run" / "failures.csv")["reason"].tolist() == ["corrupt after frame 3"]
+    run.close()
+
+
+def test_another_folders_rows_are_adopted(tmp_path):
+    finished(tmp_path / "odd", [Failure(OUTCOMES[0].video, "open", "empty file"), OUTCOMES[1], OUTCOMES[3]])
+    finished(tmp_path / "even", [OUTCOMES[2], OUTCOMES[4], OUTCOMES[5]])
+    with opened(tmp_path / "both") as run:
+        run.adopt(tmp_path / "odd")
+        run.adopt(tmp_path / "even")
+        run.finish(nothing)
+    assert run_table(tmp_path / "both" / "predictions.csv")["video_id"].tolist() == KEYS[1:]
+    assert run_table(tmp_path / "both" / "failures.csv")["video_id"].tolist() == KEYS[:1]

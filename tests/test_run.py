@@ -14,7 +14,7 @@ from conftest import COLORS, solid, write_video
 
 from vidbench.arguments import EvaluateSettings, PredictSettings
 from vidbench.report import merge, table
-from vidbench.results import read_report, read_rows
+from vidbench.results import read_report, run_table
 from vidbench.run import dry_run, evaluate_run, predict_files
 from vidbench.utils import UserError
 
@@ -47,9 +47,9 @@ def test_a_run_writes_what_the_contract_says(settings):
     assert report["metrics"]["top1"]["value"] == 1.0 and report["metrics"]["top1"]["level"] == "video"
     assert report["metrics"]["top1"]["ci95"] == pytest.approx([0.7009, 1.0], abs=1e-4)  # Wilson: 9 of 9
     assert set(report["metrics"]) == {"top1", "top2", "mean_class_accuracy"}
-    rows = read_rows(folder / "predictions.csv")
+    rows = run_table(folder / "predictions.csv")
     assert (rows["pred_1"] == rows["label"]).all() and len(rows) == 9
-    assert read_rows(folder / "failures.csv")["reason"].tolist() == ["empty file"]
+    assert run_table(folder / "failures.csv")["reason"].tolist() == ["empty file"]
     assert json.loads((folder / "report.json").read_text())["status"] == "done"
     assert "listed 10, found 10, decoded 9, scored 9, failed 1" in table(report)
     assert report["environment"]["tensorflow"] and report["model"]["weights_sha256"]
@@ -69,7 +69,7 @@ def test_its_config_repeats_it(settings):
 def test_a_larger_number_of_videos_extends_a_run_and_a_smaller_one_is_refused(settings):
     evaluate_run(replace(settings, name="whole"))
     evaluate_run(replace(settings, num_videos=4))
-    assert len(read_rows(settings.results_dir / "run" / "predictions.csv")) == 4
+    assert len(run_table(settings.results_dir / "run" / "predictions.csv")) == 4
     evaluate_run(settings)
     assert predictions(settings) == predictions(replace(settings, name="whole"))
     with pytest.raises(UserError, match="5 of them outside these 4"):
@@ -135,7 +135,7 @@ def test_classes_are_matched_by_name(settings, caplog):
 def test_a_list_scores_exactly_its_keys(settings, tmp_path):
     (tmp_path / "list.txt").write_text("# published\nred/1.mkv\ngreen/0.mkv\n")
     evaluate_run(replace(settings, list=tmp_path / "list.txt"))
-    rows = read_rows(settings.results_dir / "run" / "predictions.csv")
+    rows = run_table(settings.results_dir / "run" / "predictions.csv")
     assert set(rows["video_id"]) == {"red/1.mkv", "green/0.mkv"}
     evaluate_run(replace(settings, list=settings.results_dir / "run" / "predictions.csv", name="again"))
     assert predictions(replace(settings, name="again")) == predictions(settings)
@@ -143,7 +143,7 @@ def test_a_list_scores_exactly_its_keys(settings, tmp_path):
 
 def test_a_dry_run_says_what_a_run_would_cost_and_writes_nothing(settings):
     text = dry_run(settings)
-    assert "listed     9 videos, 9 of them found" in text and "GFLOP" in text and "hours" in text
+    assert "listed     9 videos, 9 of them found" in text and "GFLOP" in text and "for those found" in text
     assert not settings.results_dir.exists()
 
 
@@ -198,7 +198,7 @@ def test_ctrl_c_ends_with_130_and_keeps_the_rows(settings):
     os.kill(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in errors and "Traceback" not in errors
-    assert len(read_rows(table_file)) >= 3
+    assert len(run_table(table_file)) >= 3
 
 
 @pytest.mark.parametrize(
@@ -224,6 +224,88 @@ def test_bad_input_is_one_line_and_status_1(settings, tmp_path, words, message):
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and message in done.stderr
 
 
+def test_a_run_that_scores_nothing_says_so_and_keeps_its_rows(settings, tmp_path):
+    for name in COLORS:
+        (tmp_path / "bad" / "val" / name).mkdir(parents=True)
+        (tmp_path / "bad" / "val" / name / "x.mp4").touch()
+    words = command(settings, "--data-dir", str(tmp_path / "bad"))
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "no listed video could be scored" in done.stderr
+    assert len(run_table(settings.results_dir / "run" / "failures.csv")) == 3
+
+
 def test_debug_shows_the_traceback(settings):
     done = subprocess.run(command(settings, "--classes", "x", "--debug"), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_shards_of_data_that_the_model_knows_in_part_merge_too(settings):
+    val = settings.data_dir / "val"
+    shutil.copytree(val / "green", val / "mauve")
+    evaluate_run(replace(settings, name="whole"))
+    shards = [replace(settings, name=f"s{i}", shard=(i, 12)) for i in range(1, 13)]  # nine videos: three are empty
+    counts = [evaluate_run(shard)["counts"] for shard in shards]
+    assert [count["listed"] for count in counts] == [1] * 9 + [0] * 3
+    merged = merge([settings.results_dir / shard.name for shard in shards], settings.results_dir / "merged")
+    whole = read_report(settings.results_dir / "whole")
+    assert predictions(replace(settings, name="merged")) == predictions(replace(settings, name="whole"))
+    assert merged["counts"] == whole["counts"] and whole["counts"]["population"]["outside the model's classes"] == 3
+
+
+def test_shards_that_do_not_belong_together_are_refused(settings):
+    for name, change in (("a", {"shard": (1, 2)}), ("b", {"shard": (2, 2), "num_videos": 4}), ("c", {"shard": (1, 2)})):
+        evaluate_run(replace(settings, name=name, **change))
+    a, b, c = (settings.results_dir / name for name in "abc")
+    with pytest.raises(UserError, match=r"b is of another run than .*a: num_videos differ"):
+        merge([a, b], settings.results_dir / "out")
+    with pytest.raises(UserError, match="are both shard 1/2"):
+        merge([a, c], settings.results_dir / "out")
+    evaluate_run(replace(settings, name="d", shard=(2, 2)))
+    with pytest.raises(UserError, match="holds another run: shard is"):
+        merge([a, settings.results_dir / "d"], a)
+    assert not (settings.results_dir / "out").exists()
+
+
+def test_a_run_under_other_class_names_is_another_run(settings, tmp_path):
+    (tmp_path / "names.txt").write_text("blue\ngreen\nred\n")
+    evaluate_run(replace(settings, model_classes=tmp_path / "names.txt"))
+    (tmp_path / "names.txt").write_text("red\ngreen\nblue\n")
+    with pytest.raises(UserError, match="holds another run: model_classes is"):
+        evaluate_run(replace(settings, model_classes=tmp_path / "names.txt"))
+
+
+def test_timing_adds_up_over_starts(settings):
+    first = evaluate_run(replace(settings, num_videos=4))["timing"]
+    second = evaluate_run(settings)["timing"]
+    assert (first["videos"], second["videos"]) == (4, 9) and second["seconds"] > first["seconds"]
+    assert evaluate_run(settings)["timing"]["videos"] == 9
+
+
+def test_names_of_any_bytes_are_scored_and_listed(settings):
+    red = settings.data_dir / "val" / "red"
+    for name in (b"a\xff.mkv", b"b\r\n.mkv", 'c, "☃".mkv'.encode()):
+        (red / os.fsdecode(name)).hardlink_to(red / "0.mkv")
+    (red / os.fsdecode(b"d\xfe.mkv")).touch()
+    report = evaluate_run(settings)
+    assert (report["counts"]["scored"], report["counts"]["failed"]) == (12, 1)
+    rows = run_table(settings.results_dir / "run" / "predictions.csv")
+    assert {"red/a\\xff.mkv", "red/b\\r\\n.mkv", 'red/c, "☃".mkv'} < set(rows["video_id"])
+    before = predictions(settings)
+    evaluate_run(replace(settings, list=settings.results_dir / "run" / "listed.txt", name="again"))
+    assert predictions(replace(settings, name="again")) == before
+
+
+def test_a_refused_start_leaves_the_folder_as_it_was(settings):
+    evaluate_run(settings)
+    folder = settings.results_dir / "run"
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != ".lock"}
+    for change in ({"num_videos": 2}, {"seed": 3}):
+        with pytest.raises(UserError):
+            evaluate_run(replace(settings, **change))
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != ".lock"} == before
+
+
+def test_debug_counts_in_an_argfile_too(settings, tmp_path):
+    (tmp_path / "x.txt").write_text("--debug")
+    words = command(settings, f"@{tmp_path / 'x.txt'}", "--classes", "mauve")
+    assert "Traceback" in subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stderr

@@ -1,5 +1,6 @@
 """Every setting of a command, once: a frozen dataclass from which flags, argfiles and help derive."""
 
+import csv
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +26,8 @@ def setting(
 
 
 def comma_list(text: str) -> tuple[str, ...]:
-    """'a,b' → ('a', 'b')."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """'a,b' → ('a', 'b'); a name with a comma stands in double quotes."""
+    return tuple(part.strip() for part in next(csv.reader([text], skipinitialspace=True), ()) if part.strip())
 
 
 def views(text: str) -> tuple[int, int]:
@@ -54,6 +55,15 @@ def value_range(text: str) -> tuple[float, float]:
     except ValueError:
         pass
     raise UserError(f"--value-range: wanted LO,HI such as -1,1, got {text!r}")
+
+
+BELONGS = {  # options that only some data sets know
+    "kinetics_version": ("kinetics",),
+    "population": ("kinetics",),
+    "fold": ("ucf101", "hmdb51"),
+    "csv": ("csv",),
+    "gt_csv": ("frames",),
+}
 
 
 @dataclass(frozen=True)
@@ -86,13 +96,13 @@ class ModelSettings:
         "normal", "normal, reversed, shuffled, or frozen (the middle frame repeated: the single-frame baseline)"
     )
     distinct_frames: int | None = setting(None, "show the model only so many different frames, each held for a while")
-    batch_size: int = setting(8, "views that enter the model together")
+    batch_size: int = setting(8, "views that are gathered for the model: a GPU takes them at once, a CPU one by one")
     workers: int | None = setting(None, "decoding processes (default: the processors that this process may use)")
     decode_timeout: float = setting(60.0, "seconds after which a video that is not decoded is given up")
     precision: str = setting("float32", "float32 or bfloat16")
     runtime: str = setting("tensorflow", "what runs the model: tensorflow")
     frames_fps: float = setting(25.0, "frames a second that folders of frames are taken to have")
-    cache_dir: Path | None = setting(None, "the NumPy cache (default: data/cache of the repository)")
+    cache_dir: Path | None = setting(None, "the NumPy cache (default: data/cache of the repository; predict.py: none)")
     cache: bool = setting(True, "keep decoded clips in the cache")
     overwrite_cache: bool = setting(False, "decode anew what the cache holds")
     top_n: int = setting(5, "how many predictions a row keeps")
@@ -156,11 +166,17 @@ class EvaluateSettings(ModelSettings):
         super().__post_init__()
         _one_of(self, "population", ("annotations", "found"))
         _above(self, "num_videos", -1)
+        _above(self, "seed", -1)
         if self.dataset is None:
             object.__setattr__(self, "dataset", "kinetics" if self.kinetics_version else "demo")
         if self.fold not in (1, 2, 3):
             raise UserError(f"--fold must be 1, 2 or 3, got {self.fold}")
-        if self.name is not None and (not self.name.strip() or Path(self.name).name != self.name):
+        for option, owners in BELONGS.items():
+            value = getattr(self, option)
+            if value not in (None, 1) and self.dataset not in owners:
+                flag = f"--{option.replace('_', '-')}"
+                raise UserError(f"{flag} goes with --dataset {' or '.join(owners)}, not {self.dataset}")
+        if self.name is not None and (Path(self.name).name != self.name or self.name.strip() in ("", ".", "..")):
             raise UserError(f"--name must be a plain folder name, got {self.name!r}")
 
 

@@ -12,7 +12,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_args
 
-from vidbench.utils import UserError
+from vidbench.utils import UserError, printable
 
 METAVARS = {int: "N", float: "X", str: "NAME", Path: "PATH", bool: None}
 
@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
     def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
         try:
-            return self._dashed(shlex.split(arg_line, comments=True))
+            return self._dashed(shlex.split(without_comment(arg_line)))
         except ValueError as problem:
             raise UserError(f"unreadable argfile line {arg_line!r}: {problem}") from None
 
@@ -64,6 +64,21 @@ class Parser(argparse.ArgumentParser):
         guesses = [near[0] for flag in unknown if (near := difflib.get_close_matches(flag, known, n=1))]
         hint = f" (did you mean {' '.join(guesses)}?)" if guesses else ""
         self.exit(2, f"{self.prog}: {message}{hint}; --help lists the flags\n")
+
+
+def without_comment(line: str) -> str:
+    """A line of an argfile up to its comment: a # at its beginning or after white space, outside of quotes.
+
+    >>> without_comment("--data-dir /data/set#2 --name '# 1'  # the second")
+    "--data-dir /data/set#2 --name '# 1'  "
+    """
+    quote = ""
+    for place, char in enumerate(line):
+        if char in "\"'":
+            quote = "" if quote == char else quote or char
+        elif char == "#" and not quote and (place == 0 or line[place - 1].isspace()):
+            return line[:place]
+    return line
 
 
 def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
@@ -125,22 +140,30 @@ def _plain_type(annotation) -> type:
     return annotation
 
 
+class Ending:
+    """How a command ends: `debug` shows tracebacks, `interrupted` is what Ctrl-C says."""
+
+    debug = False
+    interrupted = "interrupted"
+
+
 @contextmanager
-def command_errors(name: str, debug: bool) -> Iterator[None]:
+def command_errors(name: str) -> Iterator[Ending]:
     """End a command as the contract says.
 
     A UserError or OSError is one line on stderr and status 1, anything else too but with its type; Ctrl-C is
-    status 130. With `debug` the traceback is shown.
+    status 130. The block may change the `Ending` that it is given.
     """
+    ending = Ending()
     try:
-        yield
+        yield ending
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print(f"{name}: {ending.interrupted}", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as problem:
-        if debug:
+        if ending.debug:
             raise
-        text = " ".join(str(problem).split()) or type(problem).__name__
+        text = printable(" ".join(str(problem).split())) or type(problem).__name__
         if not isinstance(problem, UserError | OSError):
             text = f"{type(problem).__name__}: {text[:300]} (--debug shows where)"
         print(f"error: {text}", file=sys.stderr)

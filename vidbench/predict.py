@@ -63,22 +63,22 @@ def score(
     model: "Classifier",
     loader: Iterable[Sample | Failure],
     *,
-    batch_size: int = 8,
     frame_order: str = "normal",
     distinct_frames: int | None = None,
     seed: int = 0,
 ) -> Iterator[Outcome]:
     """Every video of a loader with its probabilities, or its failure, in the loader's order.
 
-    Videos are gathered until they hold `batch_size` views; probabilities, not logits, are averaged over the
-    views of a video. `frame_order` and `distinct_frames` change the clip before the model sees it.
+    Videos are gathered until they hold as many views as the model takes at once (`model.clips_at_once`: one on a
+    CPU). Probabilities, not logits, are averaged over the views of a video. `frame_order` and `distinct_frames`
+    change the clip before the model sees it: see `sampling.reorder`.
     """
     waiting: list[Sample | Failure] = []
     views = 0
     for item in loader:
         waiting.append(item)
         views += item.protocol.views if isinstance(item, Sample) else 0
-        if views >= batch_size:
+        if views >= model.clips_at_once:
             yield from _score_batch(model, waiting, frame_order, distinct_frames, seed)
             waiting, views = [], 0
     yield from _score_batch(model, waiting, frame_order, distinct_frames, seed)
@@ -88,12 +88,11 @@ def _score_batch(model, waiting, frame_order, distinct_frames, seed) -> Iterator
     samples = [item for item in waiting if isinstance(item, Sample)]
     scores = iter(())
     if samples:
-        views = np.concatenate(
-            [
-                reorder_views(sample.views(), sample.video.video_id, frame_order, distinct_frames, seed)
-                for sample in samples
-            ]
-        )
+        each = [
+            reorder_views(sample.views(), sample.video.video_id, frame_order, distinct_frames, seed)
+            for sample in samples
+        ]
+        views = each[0] if len(each) == 1 else np.concatenate(each)
         probabilities = softmax(model(views)).reshape(len(samples), -1, len(model.spec.classes))
         scores = iter(probabilities.mean(axis=1, dtype=np.float64).astype(np.float32))
     for item in waiting:
@@ -104,7 +103,6 @@ def evaluate(
     model: "Classifier",
     loader: Iterable[Sample | Failure],
     *,
-    batch_size: int = 8,
     top_n: int = 5,
     progress: bool = False,
     sink: Callable[[Outcome], None] | None = None,
@@ -118,7 +116,7 @@ def evaluate(
     rows, failed, hits, labelled = [], 0, 0, 0
     total = len(loader) if hasattr(loader, "__len__") else None
     with tqdm(total=total, disable=not progress, unit="video", smoothing=0.1) as bar:
-        for outcome in score(model, loader, batch_size=batch_size, **looks):
+        for outcome in score(model, loader, **looks):
             if sink is not None:
                 sink(outcome)
             if isinstance(outcome, Prediction):

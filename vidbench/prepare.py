@@ -1,15 +1,16 @@
 """Settings → the videos, the model and the loader that they mean."""
 
 import csv
+import inspect
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidbench.arguments import EvaluateSettings, ModelSettings
-from vidbench.data.datasets import ROOT, Dataset, load_dataset, select
+from vidbench.data.datasets import DATASETS, ROOT, Dataset, load_dataset, select
 from vidbench.data.load import VideoLoader
 from vidbench.data.records import Video
-from vidbench.utils import UserError, canonical_label, stderr_held, usable_cpus
+from vidbench.utils import UserError, canonical_label, usable_cpus
 
 if TYPE_CHECKING:
     from vidbench.models import Classifier
@@ -18,22 +19,31 @@ log = logging.getLogger(__name__)
 
 
 def list_videos(settings: EvaluateSettings) -> tuple[Dataset, list[Video]]:
-    """The data set and the videos of this run in their seeded order. Raises UserError where there are none."""
+    """The data set and the videos of the whole run, before it is cut into shards, in their seeded order.
+
+    Raises UserError where there are none.
+    """
     options = {
-        "kinetics": {"version": settings.kinetics_version or "400", "population": settings.population},
-        "ucf101": {"fold": settings.fold},
-        "hmdb51": {"fold": settings.fold},
-        "frames": {"gt_csv": settings.gt_csv},
-        "csv": {"csv_path": settings.csv},
-    }.get(settings.dataset, {})
-    found = load_dataset(settings.dataset, settings.split, settings.data_dir, label_map=settings.label_map, **options)
+        "version": settings.kinetics_version or "400",
+        "population": settings.population,
+        "fold": settings.fold,
+        "gt_csv": settings.gt_csv,
+        "csv_path": settings.csv,
+    }
+    known = inspect.signature(DATASETS[settings.dataset]).parameters if settings.dataset in DATASETS else {}
+    found = load_dataset(
+        settings.dataset,
+        settings.split,
+        settings.data_dir,
+        label_map=settings.label_map,
+        **{name: value for name, value in options.items() if name in known},
+    )
     videos = select(
         found.videos,
-        classes=settings.classes,
         keys=read_keys(settings.list) if settings.list else (),
+        classes=settings.classes,
         num_videos=settings.num_videos,
         seed=settings.seed,
-        shard=settings.shard or (1, 1),
     )
     if not videos:
         raise UserError(f"dataset {settings.dataset}: no video is left of {len(found.videos)}")
@@ -43,7 +53,7 @@ def list_videos(settings: EvaluateSettings) -> tuple[Dataset, list[Video]]:
 def read_keys(path: Path) -> list[str]:
     """The ids of a published list: one a line, or the first column of a CSV; `#` lines and a header are skipped."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as problem:
         raise UserError(f"{path}: {getattr(problem, 'strerror', None) or problem}") from None
     lines = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
@@ -57,13 +67,11 @@ def read_keys(path: Path) -> list[str]:
 
 def load_classifier(settings: ModelSettings) -> "Classifier":
     """The model of the settings under their protocol, on the device and in the precision they ask for."""
-    with stderr_held():  # TensorFlow takes seconds to import and talks: not before the data is found
-        from vidbench.models import load_model
-        from vidbench.runtimes import device_name, hide_gpus
+    from vidbench.models import load_model  # TensorFlow takes seconds to import: not before the data is found
+    from vidbench.runtimes import hide_gpus
 
-        if not settings.cuda:
-            hide_gpus()
-        device_name()  # looks for a GPU, which talks too
+    if not settings.cuda:
+        hide_gpus()
     classes = None
     if settings.model_classes:
         classes = tuple(read_keys(settings.model_classes))
@@ -74,6 +82,7 @@ def load_classifier(settings: ModelSettings) -> "Classifier":
         precision=settings.precision,
         value_range=settings.value_range,
     )
+    model.set_batch_size(settings.batch_size)
     protocol = model.spec.protocol.override(
         settings.num_frames, settings.frame_rate, settings.views, settings.resize_type, settings.short_videos
     )

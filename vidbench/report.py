@@ -5,20 +5,19 @@
 
 import argparse
 import importlib.metadata
-import json
 import platform
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from vidbench import metrics
+from vidbench.commands import command_errors
 from vidbench.data.datasets import ROOT
 from vidbench.predict import row_hits
-from vidbench.results import read_report, read_rows
-from vidbench.utils import UserError, canonical_label, usable_cpus, written_whole
+from vidbench.results import RunFolder, read_report
+from vidbench.utils import UserError, canonical_label, usable_cpus
 
 LIBRARIES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "av", "tensorflow-hub", "pandas")
 
@@ -54,7 +53,7 @@ def accuracies(predictions: pd.DataFrame, videos: pd.DataFrame, top_n: int, num_
         hits = row_hits(rows, k)
         numbers[f"top{k}"] = _number(hits.mean(), metrics.accuracy_interval(hits, groups), level, k / num_classes)
     hits = row_hits(rows, 1)
-    interval = metrics.mean_class_interval(hits, labels)
+    interval = metrics.mean_class_interval(hits, labels, groups)
     numbers["mean_class_accuracy"] = _number(
         metrics.mean_class_accuracy(hits, labels), interval, level, 1 / num_classes
     )
@@ -117,7 +116,8 @@ def table(report: dict) -> str:
     )
     lines.append("  population " + ", ".join(f"{name} {number:,}" for name, number in counts["population"].items()))
     if missing := counts["listed"] - counts["found"]:
-        lines.append(f"  note: {missing:,} listed videos are not on this disk; each has its row in failures.csv")
+        hint = "; --population found lists those that are" if report["dataset"]["name"] == "kinetics" else ""
+        lines.append(f"  note: {missing:,} listed videos are not on this disk, see failures.csv{hint}")
     for name, number in report["metrics"].items():
         low, high = number["ci95"]
         title = name.replace("top", "top-").replace("_", " ")
@@ -126,11 +126,17 @@ def table(report: dict) -> str:
             f"({number['level']} level, chance {number['chance']:.1%})"
         )
     if not report["metrics"]:
-        lines.append("  no labels: predictions without accuracy")
+        lines.append(f"  {_why_no_accuracy(report)}: predictions without accuracy")
     timing = report["timing"]
     if timing.get("videos"):
-        lines.append(f"  time       {timing['seconds']:.1f} s, {timing['clips_per_second']:.2f} clips/s")
+        lines.append(f"  time       {timing['seconds']:.1f} s, {timing['videos_per_second']:.2f} videos/s")
     return "\n".join(lines)
+
+
+def _why_no_accuracy(report: dict) -> str:
+    if report["settings"]["predict_only"]:
+        return "--predict-only"
+    return "no labels" if report["counts"]["scored"] else "nothing scored"
 
 
 def _looks(settings: dict) -> str:
@@ -141,82 +147,85 @@ def _looks(settings: dict) -> str:
     return "".join(f", {part}" for part in parts)
 
 
+def summary(record: dict, listed: int, predictions, failures, videos, timing: dict) -> dict:
+    """The whole report: `record`, what was known before, with the counts, metrics and timing of the tables."""
+    settings, protocol = record["settings"], record["protocol"]
+    level = "clip" if protocol["sampling"] != "whole" and protocol["clips"] * protocol["crops"] == 1 else "video"
+    numbers = {}
+    if not settings["predict_only"]:
+        numbers = accuracies(predictions, videos, settings["top_n"], record["model"]["classes"], level)
+    population = {"population": record["counts"]["population"]}
+    return record | {
+        "counts": population | count(listed, predictions, failures, videos),
+        "metrics": numbers,
+        "timing": timing,
+    }
+
+
+def timing_of(seconds: float, videos: int, views: int, **more) -> dict:
+    """Seconds of scoring and the speed; a clip is one view of a video."""
+    return {
+        "seconds": seconds,
+        "videos": videos,
+        "videos_per_second": videos / seconds if seconds else 0.0,
+        "clips_per_second": videos * views / seconds if seconds else 0.0,
+        **more,
+    }
+
+
 def merge(folders: list[Path], out: Path) -> dict:
     """Join the shards 1/N … N/N of one evaluation into `out`; returns its report.
 
-    The predictions are those of one run over all. Raises UserError where a shard is missing, unfinished or of
-    another run.
+    The predictions are those of one run over all. Raises UserError where a shard is missing, named twice,
+    unfinished or of another run, and where `out` holds something else.
     """
-    reports = [read_report(folder) for folder in folders]
-    shards = {}
-    for folder, report in zip(folders, reports, strict=True):
-        if report["status"] != "done":
-            raise UserError(f"{folder} is not finished: start its command again")
+    shards = _whole_set([(Path(folder), read_report(folder)) for folder in folders])
+    total = len(shards)
+    listings = [(folder / "listed.txt").read_text(encoding="utf-8").splitlines() for folder, _ in shards]
+    order = [listing[row] for row in range(max(map(len, listings))) for listing in listings if row < len(listing)]
+    if [order[number::total] for number in range(total)] != listings:
+        raise UserError("the shards are not parts of one listing: their lengths do not fit")
+    (folder, first), out = shards[0], Path(out)
+    with np.load(folder / "scores.npz", allow_pickle=False) as scores:
+        classes = tuple(scores["classes"].tolist())
+    record = {key: value for key, value in first.items() if key not in ("status", "identity", "metrics", "timing")}
+    record["settings"] = record["settings"] | {"shard": None, "name": out.name, "results_dir": str(out.parent)}
+    record["merged_from"] = [str(folder) for folder, _ in shards]
+    seconds, videos = (sum(report["timing"][name] for _, report in shards) for name in ("seconds", "videos"))
+    views = first["protocol"]["clips"] * first["protocol"]["crops"]
+    identity = first["identity"] | {"shard": None}
+    with RunFolder(out, identity, classes, record["settings"]["top_n"], order, record) as run:
+        for folder, _ in shards:
+            run.adopt(folder)
+        report = run.finish(lambda *tables: summary(record, len(order), *tables, timing_of(seconds, videos, views)))
+    return report | {"folder": str(out)}
+
+
+def _whole_set(parts: list[tuple[Path, dict]]) -> list[tuple[Path, dict]]:
+    """The shards in their order; UserError unless they are all the parts of one run, finished."""
+    shards: dict[tuple[int, int], tuple[Path, dict]] = {}
+    for folder, report in parts:
         if not report["identity"].get("shard"):
             raise UserError(f"{folder} is no shard: its run had no --shard I/N")
-        shards[tuple(report["identity"]["shard"])] = (folder, report)
+        if report["status"] != "done":
+            raise UserError(f"{folder} is not finished: start its command again")
+        number = tuple(report["identity"]["shard"])
+        if number in shards:
+            raise UserError(f"{folder} and {shards[number][0]} are both shard {number[0]}/{number[1]}")
+        shards[number] = folder, report
     total = max(n for _, n in shards)
-    if missing := sorted({(i, total) for i in range(1, total + 1)} ^ shards.keys()):
-        raise UserError(
-            f"wanted the shards 1/{total} … {total}/{total}, once each; {missing[0][0]}/{missing[0][1]} is off"
-        )
-    first = {**shards[1, total][1]["identity"], "shard": None}
-    for folder, report in shards.values():
-        other = {**report["identity"], "shard": None}
-        if differing := [key for key in first if other.get(key) != first[key]]:
-            raise UserError(f"{folder} is of another run: {', '.join(differing)} differ")
+    if off := sorted({(i, total) for i in range(1, total + 1)} ^ shards.keys()):
+        raise UserError(f"wanted the shards 1/{total} … {total}/{total}, once each; {off[0][0]}/{off[0][1]} is off")
     ordered = [shards[i, total] for i in range(1, total + 1)]
-    listings = [(folder / "listed.txt").read_text(encoding="utf-8").splitlines() for folder, _ in ordered]
-    order = [listing[row] for row in range(len(listings[0])) for listing in listings if row < len(listing)]
-    return _merged(ordered, order, first, Path(out))
+    same = {**ordered[0][1]["identity"], "num_videos": ordered[0][1]["settings"]["num_videos"]}
+    for folder, report in ordered[1:]:
+        other = {**report["identity"], "num_videos": report["settings"]["num_videos"]}
+        if differing := [key for key in same if key != "shard" and other.get(key) != same[key]]:
+            raise UserError(f"{folder} is of another run than {ordered[0][0]}: {', '.join(differing)} differ")
+    return ordered
 
 
-def _merged(ordered: list[tuple[Path, dict]], order: list[str], identity: dict, out: Path) -> dict:
-    place = {key: position for position, key in enumerate(order)}
-
-    def joined(name: str) -> pd.DataFrame:
-        rows = pd.concat([read_rows(folder / name) for folder, _ in ordered], ignore_index=True)
-        return rows.sort_values("video_id", key=lambda ids: ids.map(place), ignore_index=True)
-
-    predictions, videos, failures = joined("predictions.csv"), joined("videos.csv"), joined("failures.csv")
-    report = ordered[0][1] | {"identity": identity, "merged_from": [str(folder) for folder, _ in ordered]}
-    report["settings"] = report["settings"] | {"shard": None}
-    report["counts"] = {
-        "population": report["counts"]["population"],
-        **count(len(order), predictions, failures, videos),
-    }
-    classes = _joined_scores(ordered, predictions["video_id"].tolist(), out)
-    level = next((number["level"] for number in report["metrics"].values()), "video")
-    predict_only = report["settings"].get("predict_only")
-    report["metrics"] = (
-        {} if predict_only else accuracies(predictions, videos, report["settings"]["top_n"], classes, level)
-    )
-    seconds = sum(report["timing"]["seconds"] for _, report in ordered)
-    report["timing"] = {"seconds": seconds, "videos": len(predictions), "clips_per_second": len(predictions) / seconds}
-    for name, rows in (("predictions.csv", predictions), ("videos.csv", videos), ("failures.csv", failures)):
-        with written_whole(out / name) as file:
-            rows.to_csv(file, index=False, lineterminator="\n")
-    with written_whole(out / "listed.txt") as file:
-        file.writelines(f"{key}\n" for key in order)
-    with written_whole(out / "report.json") as file:
-        json.dump(report, file, indent=1, ensure_ascii=False)
-    return report
-
-
-def _joined_scores(ordered: list[tuple[Path, dict]], keys: list[str], out: Path) -> int:
-    """Write the joint `scores.npz`; returns the number of classes."""
-    rows: dict[str, np.ndarray] = {}
-    for folder, _ in ordered:
-        with np.load(folder / "scores.npz", allow_pickle=False) as kept:
-            classes = kept["classes"]
-            rows.update(zip(kept["video_ids"].tolist(), kept["probabilities"], strict=True))
-    probabilities = np.stack([rows[key] for key in keys]) if keys else np.zeros((0, len(classes)), np.float16)
-    with written_whole(out / "scores.npz", "wb") as file:
-        np.savez_compressed(file, video_ids=np.array(keys, dtype=np.str_), classes=classes, probabilities=probabilities)
-    return len(classes)
-
-
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     """The command `python -m vidbench.report`."""
     parser = argparse.ArgumentParser(prog="python -m vidbench.report", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -224,13 +233,11 @@ def main(arguments: list[str] | None = None) -> int:
     joining.add_argument("folders", nargs="+", type=Path, metavar="DIR")
     joining.add_argument("--out", type=Path, default=Path("results/merged"), help="default: results/merged")
     wanted = parser.parse_args(arguments)
-    try:
-        print(table(merge(wanted.folders, wanted.out)))
-    except (UserError, OSError) as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
-    return 0
+    with command_errors("merge"):
+        report = merge(wanted.folders, wanted.out)
+        print(table(report))
+        print(f"  written to {report['folder']}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

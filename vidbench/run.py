@@ -1,27 +1,36 @@
 """A whole command: score a data set into a run folder, say what that would cost, or look at a few videos."""
 
 import hashlib
+import json
 import logging
 import shlex
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidbench.arguments import EvaluateSettings, PredictSettings
 from vidbench.commands import as_argfile
-from vidbench.data.datasets import Dataset
-from vidbench.data.datasets.tables import is_image, video_files
-from vidbench.data.load import Failure, VideoLoader
+from vidbench.data.datasets import Dataset, shard_of
+from vidbench.data.datasets.tables import video_files
+from vidbench.data.decode import frame_files
+from vidbench.data.load import Failure, Sample
 from vidbench.data.records import Video
 from vidbench.metrics import ranking
 from vidbench.predict import evaluate, score
 from vidbench.prepare import list_videos, load_classifier, loader_of, match_classes
-from vidbench.report import accuracies, count, environment
+from vidbench.report import environment, summary, timing_of
 from vidbench.results import RunFolder
-from vidbench.utils import UserError, peak_memory_mb, usable_cpus, written_whole
+from vidbench.utils import (
+    UserError,
+    peak_memory_mb,
+    printable,
+    readable_bytes,
+    readable_seconds,
+    sha256_of,
+    usable_cpus,
+    written_whole,
+)
 
 if TYPE_CHECKING:
     from vidbench.models import Classifier
@@ -29,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 TRIAL_CLIPS = 4
 SAME_RUN = (  # settings that make two starts the same run; batch size, workers, cache and timeouts may differ
-    *("dataset", "split", "data_dir", "fold", "csv", "gt_csv", "population", "classes", "seed", "shard"),
+    *("dataset", "split", "fold", "population", "classes", "seed", "shard"),
     *("precision", "runtime", "top_n", "frame_order", "distinct_frames", "frames_fps", "predict_only"),
 )
 
@@ -46,21 +55,22 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
     model = model or load_classifier(settings)
     startup = time.perf_counter() - began
     videos, outside = match_classes(videos, found, model.spec.classes, settings.predict_only)
+    videos = shard_of(videos, settings.shard)
     folder = settings.results_dir / run_name(settings, model.spec.name)
-    identity = identity_of(settings, model)
     record = facts(settings, model, found, outside)
     listed = [video.video_id for video in videos]
-    with RunFolder(folder, identity, model.spec.classes, settings.top_n, listed, record, settings.overwrite) as run:
+    with RunFolder(
+        folder, identity_of(settings, model), model.spec.classes, settings.top_n, listed, record, settings.overwrite
+    ) as run:
         _write_argfile(folder, settings)
         todo = [video for video in videos if video.video_id not in run.done]
         if run.done:
             log.info("%d of %d videos are scored already", len(run.done), len(videos))
         loader = loader_of(settings, todo, model)
-        began = time.perf_counter()
+        began, before = time.perf_counter(), len(run.done)
         evaluate(
             model,
             loader,
-            batch_size=settings.batch_size,
             top_n=settings.top_n,
             progress=progress,
             sink=run,
@@ -68,29 +78,16 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
             distinct_frames=settings.distinct_frames,
             seed=settings.seed,
         )
-        seconds = time.perf_counter() - began
-
-        def report(predictions, failures, rows) -> dict:
-            level = "clip" if model.spec.protocol.sampling != "whole" and model.spec.protocol.views == 1 else "video"
-            numbers = (
-                {}
-                if settings.predict_only
-                else accuracies(predictions, rows, settings.top_n, len(model.spec.classes), level)
-            )
-            scored = len(todo) - len(failures)
-            return record | {
-                "counts": {**record["counts"], **count(len(videos), predictions, failures, rows)},
-                "metrics": numbers,
-                "timing": {
-                    "seconds": seconds,
-                    "startup_seconds": startup,
-                    "videos": scored,
-                    "clips_per_second": scored / seconds if seconds else 0.0,
-                    "peak_memory_mb": {"process": peak_memory_mb(), "largest_worker": loader.peak_worker_memory_mb},
-                },
-            }
-
-        return run.finish(report) | {"folder": str(folder)}
+        earlier = run.earlier.get("timing", {})  # a start that was killed left none: its videos are not timed
+        timing = timing_of(
+            earlier.get("seconds", 0.0) + time.perf_counter() - began,
+            earlier.get("videos", 0) + len(run.done) - before,
+            model.spec.protocol.views,
+            startup_seconds=startup,
+            peak_memory_mb={"process": peak_memory_mb(), "largest_worker": loader.peak_worker_memory_mb},
+        )
+        report = run.finish(lambda *tables: summary(record, len(listed), *tables, timing))
+    return report | {"folder": str(folder)}
 
 
 def run_name(settings: EvaluateSettings, model_name: str) -> str:
@@ -111,11 +108,13 @@ def run_name(settings: EvaluateSettings, model_name: str) -> str:
 def identity_of(settings: EvaluateSettings, model: "Classifier") -> dict:
     """What makes two starts the same run. Batch size, workers, cache and timeouts are not part of it."""
     identity = {name: _plain(getattr(settings, name)) for name in SAME_RUN}
-    for name in ("list", "label_map"):
+    for name in ("list", "label_map", "csv", "gt_csv"):
         path = getattr(settings, name)
-        identity[name] = hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None
+        identity[name] = sha256_of(path) if path else None
     return identity | {
+        "data_dir": str(Path(settings.data_dir).resolve()) if settings.data_dir else None,
         "model": model.spec.name,
+        "model_classes": hashlib.sha256(json.dumps(model.spec.classes).encode()).hexdigest(),
         "weights_sha256": model.weights_sha256,
         "kinetics_version": (settings.kinetics_version or "400") if settings.dataset == "kinetics" else None,
         "protocol": model.spec.protocol.to_dict(),
@@ -152,41 +151,53 @@ def facts(settings: EvaluateSettings, model: "Classifier", found: Dataset, outsi
 
 
 def dry_run(settings: EvaluateSettings) -> str:
-    """What a run would cost, from a few clips of it: nothing is written but those clips' cache."""
+    """What a run would cost, from a few clips of it; nothing is written."""
     found, videos = list_videos(settings)
     model = load_classifier(settings)
     from vidbench.runtimes import device_name  # after the model: TensorFlow takes seconds to import
 
     videos, _ = match_classes(videos, found, model.spec.classes, settings.predict_only)
+    videos = shard_of(videos, settings.shard)
     present = [video for video in videos if video.path is not None and video.path.exists()]
     protocol = model.spec.protocol
     gflop = model.gflop(protocol.num_frames, protocol.frame_size) * protocol.views
     lines = [
         f"{model.spec.name} on {found.name} {found.split}",
         f"  listed     {len(videos):,} videos, {len(present):,} of them found, "
-        f"{sum(map(file_bytes, present)) / 1e9:.2f} GB on this disk",
+        f"{readable_bytes(sum(map(file_bytes, present)))} on this disk",
         f"  a video    {protocol.views} views of {protocol.num_frames} frames, {gflop:,.1f} GFLOP",
         f"  device     {device_name()}, {usable_cpus()} processors, {settings.precision}",
     ]
-    seconds = list(islice(_seconds_each(model, loader_of(settings, present[: TRIAL_CLIPS + 1], model)), 1, None))
-    if not seconds:
-        return "\n".join([*lines, "  time       not known: fewer than two of its videos can be scored"])
-    each = sum(seconds) / len(seconds)
-    lines.append(f"  time       {each:.2f} s a video: {each * len(present) / 3600:,.2f} hours for those found")
+    decoding, scoring = _trial(settings, model, present[:TRIAL_CLIPS])
+    if decoding is None:
+        lines.append("  time       not known: none of its first videos can be decoded")
+    else:
+        workers = settings.workers or usable_cpus()
+        hidden = device_name() != "CPU"  # a GPU computes while the CPU decodes; on a CPU they share the processors
+        each = max(scoring, decoding / workers) if hidden else scoring + decoding / usable_cpus()
+        lines.append(f"  time       {decoding:.3f} s to decode a video, {scoring:.3f} s for the model")
+        lines.append(f"             together {readable_seconds(each * len(present))} for those found")
     cache = protocol.clips * protocol.num_frames * protocol.frame_size[0] * protocol.frame_size[1] * 3
     lines.append(
-        f"  cache      at most {cache * len(present) / 1e9:,.1f} GB" if settings.cache else "  cache      none"
+        f"  cache      at most {readable_bytes(cache * len(present))}" if settings.cache else "  cache      none"
     )
     return "\n".join(lines)
 
 
-def _seconds_each(model: "Classifier", loader: VideoLoader) -> Iterator[float]:
-    """Seconds that each video takes, decoding hidden as in a run; the first one pays for the start."""
+def _trial(settings: EvaluateSettings, model: "Classifier", videos: list[Video]) -> tuple[float | None, float | None]:
+    """Seconds to decode a video in one worker, and seconds that the model takes for it; None where none decodes."""
+    loader = loader_of(replace(settings, cache=False, workers=1), videos, model)
+    began, samples = None, []
+    for item in loader:
+        began = began or time.perf_counter()  # the first one pays for the start of the worker
+        samples += [item] if isinstance(item, Sample) else []
+    if not samples:
+        return None, None
+    decoding = (time.perf_counter() - began) / max(1, len(videos) - 1)
+    list(score(model, samples[:1]))  # traced
     began = time.perf_counter()
-    for outcome in score(model, loader, batch_size=1):
-        if not isinstance(outcome, Failure):
-            yield time.perf_counter() - began
-        began = time.perf_counter()
+    list(score(model, samples))
+    return decoding, (time.perf_counter() - began) / len(samples)
 
 
 def predict_files(settings: PredictSettings) -> list[dict]:
@@ -199,18 +210,21 @@ def predict_files(settings: PredictSettings) -> list[dict]:
     if not videos:
         raise UserError(f"no videos in {', '.join(map(str, settings.videos))}")
     model = load_classifier(settings)
-    loader = loader_of(replace(settings, cache=settings.cache_dir is not None), videos, model)
+    loader = loader_of(replace(settings, cache=settings.cache and settings.cache_dir is not None), videos, model)
     outcomes = score(
         model,
         loader,
-        batch_size=settings.batch_size,
         frame_order=settings.frame_order,
         distinct_frames=settings.distinct_frames,
         seed=settings.seed,
     )
     answers = []
     for outcome in outcomes:
-        answer: dict = {"video": outcome.video.video_id, "model": model.spec.name, "domain": model.spec.domain}
+        answer: dict = {
+            "video": printable(outcome.video.video_id),
+            "model": model.spec.name,
+            "domain": model.spec.domain,
+        }
         if isinstance(outcome, Failure):
             answer["error"] = outcome.reason
         else:
@@ -226,7 +240,7 @@ def predict_files(settings: PredictSettings) -> list[dict]:
 def _videos_below(path: Path) -> list[Video]:
     if not path.is_dir():
         return [Video(str(path), path)]
-    if any(is_image(file) for file in path.iterdir()):
+    if frame_files(path):
         return [Video(str(path), path)]
     return [Video(str(file), file) for file in video_files(path)]
 

@@ -13,7 +13,7 @@ from tensorflow.core.protobuf.config_pb2 import ConfigProto
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.python.grappler import tf_optimizer  # no public way to rewrite one graph and no other
 
-from vidbench.utils import UserError, usable_cpus
+from vidbench.utils import UserError, stderr_held, usable_cpus
 
 PRECISIONS = ("float32", "bfloat16")
 KEPT_SHAPES = 4
@@ -34,14 +34,16 @@ def use_all_cpus() -> None:
 def hide_gpus() -> None:
     """Run on the CPU even where there is a GPU; too late once TensorFlow has used one."""
     try:
-        tf.config.set_visible_devices([], "GPU")
+        with stderr_held():
+            tf.config.set_visible_devices([], "GPU")
     except RuntimeError:
         log.warning("TensorFlow has already started on a GPU; it stays there")
 
 
 def device_name() -> str:
     """What TensorFlow runs on: "CPU", or the first GPU's name."""
-    gpus = tf.config.get_visible_devices("GPU")
+    with stderr_held():  # where there is no GPU, CUDA complains
+        gpus = tf.config.get_visible_devices("GPU")
     return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU"
 
 

@@ -7,6 +7,7 @@ import re
 import resource
 import sys
 import tempfile
+import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,12 +33,25 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
 
 
 def canonical_label(name: str) -> str:
-    """One spelling for a class name: lower case, no quotes, `_` and runs of spaces become one space.
+    """One spelling for a class name: no case, no quotes, composed accents, `_` and runs of spaces become one space.
 
     >>> canonical_label(' "Climb_Stairs"  ')
     'climb stairs'
     """
-    return re.sub(r"[\s_]+", " ", re.sub(r"[\"'`’]", "", name)).strip().lower()
+    bare = re.sub(r"[\"'`’]", "", unicodedata.normalize("NFC", name))
+    return re.sub(r"[\s_]+", " ", bare).strip().casefold()
+
+
+def printable(text: str) -> str:
+    """`text` with whatever a CSV file or a terminal could not hold, such as bytes that are no UTF-8, escaped.
+
+    File names may hold anything; ids and labels are made of them.
+
+    >>> printable("a\\nb\\udcff ☃")
+    'a\\\\nb\\\\xff ☃'
+    """
+    known = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in known)
 
 
 def sha256_of(path: Path) -> str:
@@ -110,3 +124,27 @@ def peak_memory_mb() -> int:
     """The largest resident size of this process so far, in MB."""
     scale = 1024 if sys.platform != "darwin" else 1024**2  # Linux counts in kB, macOS in bytes
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
+
+
+def readable_bytes(count: float) -> str:
+    """A number of bytes for people, in powers of 1,000.
+
+    >>> readable_bytes(3_612_345), readable_bytes(193e9)
+    ('3.6 MB', '193.0 GB')
+    """
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.1f} {unit}" if unit != "bytes" else f"{count:.0f} bytes"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
+def readable_seconds(seconds: float) -> str:
+    """A time for people.
+
+    >>> readable_seconds(12.34), readable_seconds(400), readable_seconds(40_000)
+    ('12 seconds', '6.7 minutes', '11.1 hours')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 5400 else f"{seconds / 3600:,.1f} hours"

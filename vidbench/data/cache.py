@@ -9,10 +9,12 @@ it is written under another name and renamed, so no reader sees half of it; its 
 read, and a damaged file is treated as absent.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
 import sqlite3
+import time
 import zlib
 from contextlib import closing
 from dataclasses import asdict
@@ -22,10 +24,10 @@ import av
 import cv2
 import numpy as np
 
-from vidbench.data.decode import IMAGE_SUFFIXES, Decoded, VideoInfo, natural_key
+from vidbench.data.decode import Decoded, VideoInfo, frame_files
 from vidbench.data.protocol import Protocol
 from vidbench.data.records import Video
-from vidbench.utils import sha256_of, written_whole
+from vidbench.utils import printable, sha256_of, written_whole
 
 log = logging.getLogger(__name__)
 MARK = b"VIDBENC1"
@@ -93,8 +95,7 @@ def read_clip(path: Path, verify: bool = True) -> Decoded | None:
 def identity(path: Path, cache_dir: Path) -> str:
     """What a file (or a folder of frames) contains, as a hash; looked up in the index where it did not change."""
     if path.is_dir():
-        images = sorted((p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
-        return hashlib.sha256("".join(sha256_of(image) for image in images).encode()).hexdigest()
+        return hashlib.sha256("".join(map(sha256_of, frame_files(path))).encode()).hexdigest()
     stat = path.stat()
     stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
     if stat.st_size > HASH_LIMIT_BYTES:
@@ -105,6 +106,14 @@ def identity(path: Path, cache_dir: Path) -> str:
         known = sha256_of(path)
         index.remember(path, stamp, known)
     return known
+
+
+def sweep(cache_dir: Path) -> None:
+    """Remove what killed writers left: files that were begun over a day ago and never finished."""
+    for part in cache_dir.glob("clips/*/.*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > 86_400:
+                part.unlink()
 
 
 class Index:
@@ -128,7 +137,7 @@ class Index:
     def info(self, path: Path) -> VideoInfo | None:
         """What a file held when it was last decoded to its end, or None where it has not been."""
         query = "SELECT num_frames, fps, width, height, seconds FROM videos WHERE path = ? AND num_frames > 0"
-        rows = self._run(query, (str(path.resolve()),))
+        rows = self._run(query, (_name(path),))
         return VideoInfo(*rows[0]) if rows else None
 
     def remember(self, path: Path, stamp: list[int], sha256: str) -> None:
@@ -139,7 +148,7 @@ class Index:
     def remember_info(self, path: Path, info: VideoInfo) -> None:
         """Note what decoding a file found."""
         query = "UPDATE videos SET num_frames=?, fps=?, width=?, height=?, seconds=? WHERE path=?"
-        self._run(query, (info.num_frames, info.fps, info.width, info.height, info.seconds, str(path.resolve())))
+        self._run(query, (info.num_frames, info.fps, info.width, info.height, info.seconds, _name(path)))
 
     def _run(self, query: str, values: tuple) -> list[tuple]:
         try:
@@ -153,4 +162,8 @@ class Index:
 
 
 def _row_key(path: Path, stamp: list[int]) -> tuple[str, str]:
-    return str(path.resolve()), json.dumps(stamp)
+    return _name(path), json.dumps(stamp)
+
+
+def _name(path: Path) -> str:
+    return printable(str(path.resolve()))

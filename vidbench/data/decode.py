@@ -5,6 +5,7 @@ Packets are counted first (2–4 ms); the video is decoded once with that count,
 of decoded frames turns out different and other frames are wanted.
 """
 
+import contextlib
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -81,14 +82,14 @@ def probe(path: Path, frames_fps: float = 25.0) -> VideoInfo:
 
 
 def _collect(source: "_Source", choose: Choose, transform: Transform) -> Decoded:
-    guess = source.guess_num_frames()
-    if guess < 1:
-        raise DecodeError("no frames")
-    fps = source.fps
-    wanted = _choose(choose, guess, fps or 25.0)
+    guess, fps = source.guess_num_frames(), source.fps
+    try:
+        wanted = choose(guess, fps or 25.0)
+    except ValueError:  # too short, it seems: decoding tells, or finds the damage that makes it so
+        wanted = np.zeros((1, 0), np.int64)
     kept, times, shape = _pass(source, set(wanted.ravel().tolist()), transform)
     true_fps = fps or _fps_from(times)
-    if len(times) != guess or true_fps != (fps or 25.0):
+    if not wanted.size or len(times) != guess or true_fps != (fps or 25.0):
         wanted = _choose(choose, len(times), true_fps)
         missing = set(wanted.ravel().tolist()) - kept.keys()
         if missing:
@@ -132,13 +133,14 @@ def _pass(source: "_Source", wanted: set[int], transform: Transform):
             if index in wanted:
                 kept[index] = np.ascontiguousarray(transform(image))
     if not times:
-        raise DecodeError("no frames")
+        raise DecodeError(source.nothing)
     return kept, times, shape
 
 
 class _Source(Protocol):
     """Frames in the order of their presentation, converted only on demand."""
 
+    nothing: str  # what to say where there is no frame at all
     fps: float | None
 
     def guess_num_frames(self) -> int:
@@ -149,9 +151,11 @@ class _Source(Protocol):
 
 
 class _ImageFolder:
+    nothing = "no frames: the folder holds no JPEG or PNG file"
+
     def __init__(self, path: Path, fps: float):
         self.fps = fps
-        self.files = sorted((file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+        self.files = frame_files(path)
 
     def guess_num_frames(self) -> int:
         return len(self.files)
@@ -168,6 +172,8 @@ class _ImageFolder:
 
 
 class _VideoFile:
+    nothing = "no frames in the part that was asked for"
+
     def __init__(self, path: Path, start: float | None, end: float | None):
         self.path, self.start, self.end = path, start or 0.0, end if end is not None else float("inf")
         with _opened(path) as box:
@@ -199,8 +205,9 @@ class _VideoFile:
         """Decode to the end of the part; raises DecodeError where the stream is damaged."""
         decoded = self._decode(seek=False)
         if self.start > SEEK_SECONDS:
-            sought = self._decode(seek=True)
-            first = next(sought, None)
+            first, sought = None, self._decode(seek=True)
+            with contextlib.suppress(DecodeError):  # not every container can be sought
+                first = next(sought, None)
             if first is not None and first[1] - self.origin <= self.start:  # else the seek landed too late
                 decoded = itertools.chain([first], sought)
         for index, seconds, frame in decoded:
@@ -215,11 +222,11 @@ class _VideoFile:
         index = 0
         with _opened(self.path) as box:
             stream = _video_stream(box)
-            if seek:
-                target = int((self.start + self.origin) / stream.time_base)
-                box.seek(target, stream=stream, backward=True)
             stream.codec_context.thread_count = 1  # the workers are the parallelism
             try:
+                if seek:
+                    target = int((self.start + self.origin) / stream.time_base)
+                    box.seek(target, stream=stream, backward=True)
                 for packet in box.demux(stream):
                     if packet.is_corrupt and not packet.is_discard:
                         raise DecodeError(f"corrupt after frame {index}: the file is cut off")
@@ -258,8 +265,10 @@ def to_rgb(frame: av.VideoFrame) -> np.ndarray:
 
 def _opened(path: Path):
     try:
-        # The prefix keeps names such as "-x.mp4" or "a:b.mp4" from being read as options or protocols.
-        return av.open(f"file:{path}", metadata_errors="ignore")
+        # The prefix keeps names such as "-x.mp4" or "a:b.mp4" from being read as options or protocols; names that
+        # are no UTF-8 cannot be handed to FFmpeg at all, so Python opens those.
+        name = f"file:{path}" if str(path).isprintable() else path.open("rb")
+        return av.open(name, metadata_errors="ignore")
     except PermissionError:
         raise DecodeError("unreadable file: permission denied", "open") from None
     except (av.error.FFmpegError, OSError) as problem:
@@ -277,6 +286,16 @@ def _words(problem: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-def natural_key(path: Path) -> list:
-    """A sort key under which frame2 comes before frame10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+def frame_files(folder: Path) -> list[Path]:
+    """The visible JPEG and PNG files of a folder in their natural order: frame2 comes before frame10."""
+    files = [file for file in folder.iterdir() if is_frame(file)]
+    return sorted(files, key=lambda file: [_number(part) for part in re.split(r"(\d+)", file.name)])
+
+
+def is_frame(path: Path) -> bool:
+    """Whether a file's name is that of a frame; hidden files (such as AppleDouble's `._x.jpg`) are none."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def _number(part: str) -> int | str:
+    return int(part) if part.isdigit() else part

@@ -95,11 +95,12 @@ class VideoLoader:
         return len(self.videos)
 
     def __iter__(self) -> Iterator[Sample | Failure]:
-        waiting = iter(self.videos)
         pending: deque = deque()
+        if self.cache_dir:
+            cache.sweep(self.cache_dir)
         pool = worker_pool(min(self.workers, max(1, len(self.videos))))
         try:
-            for video in waiting:
+            for video in self.videos:
                 pending.append((video, self._schedule(pool, video)))
                 if len(pending) > self.ahead:
                     yield self._collect(*pending.popleft())
@@ -148,6 +149,8 @@ def reorder_views(views: np.ndarray, video_id: str, order: str, distinct: int | 
 
     A shuffle depends on the seed and the video's id alone, so any machine asks the same question.
     """
+    if order == "normal" and distinct is None:
+        return views
     num_frames = views.shape[1]
     positions = sampling.reorder(num_frames, order, np.random.default_rng([seed, crc32(video_id.encode())]))
     if distinct is not None:
@@ -158,10 +161,10 @@ def reorder_views(views: np.ndarray, video_id: str, order: str, distinct: int | 
 class KineticsLoader:
     """Kinetics videos as the original prototype's loader gives them: download, cache, batches.
 
-    >>> loader = KineticsLoader(version="400", split="val")          # doctest: +SKIP
-    >>> loader.download_n_videos(16)                                  # doctest: +SKIP
-    >>> loader.load_and_cache_video_examples(16)                      # doctest: +SKIP
-    >>> frames, labels, ids = next(loader.get_batches(16, 8, 100))    # doctest: +SKIP
+        loader = KineticsLoader(version="400", split="val")
+        loader.download_n_videos(16)
+        loader.load_and_cache_video_examples(16)
+        for frames, labels, ids in loader.get_batches(16, batch_size=8, num_frames=100): ...
 
     Batches are uint8, not float32: pixels are scaled inside the model. `failures` holds the videos that could
     not be read so far.

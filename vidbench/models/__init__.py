@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import keras
-
 import vidbench
+from vidbench.utils import UserError, stderr_held, unknown
+
+with stderr_held():  # TensorFlow's start-up lines would bury ours
+    import keras
+
 from vidbench.data.protocol import Protocol
 from vidbench.models import hub
 from vidbench.models.classifier import Classifier, gflop, network_classifier
@@ -25,8 +28,7 @@ from vidbench.models.weights import (
     load_reference_weights,
     read_checkpoint,
 )
-from vidbench.runtimes import use_all_cpus
-from vidbench.utils import UserError, unknown
+from vidbench.runtimes import device_name, use_all_cpus
 
 __all__ = [
     "Classifier",
@@ -82,6 +84,7 @@ def load_model(
     Raises UserError for an unknown name, a missing or damaged file, weights that do not fit, no network.
     """
     use_all_cpus()
+    device_name()  # the first look for a GPU talks; it is held back there
     name, path = str(name_or_path), Path(name_or_path)
     options = {"classes": classes, "precision": precision, "value_range": value_range}
     if name in ARCHITECTURES:
@@ -98,8 +101,10 @@ def load_model(
         return _load_keras(path, **options)
     if path.is_dir():
         return load_folder(path, **options)
-    if path.is_file() or path.parent != Path():
+    if path.is_file():
         raise UserError(f"{name} is neither a .keras file nor a SavedModel folder")
+    if path.parent != Path():
+        raise UserError(f"there is no model file or folder {name}")
     raise unknown("model", name, available_models())
 
 

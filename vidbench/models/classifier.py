@@ -45,7 +45,9 @@ class Classifier:
         self.spec, self.network, self.precision, self.weights_sha256 = spec, network, precision, weights_sha256
         self._shape, self._runtime = shape, TensorFlowRuntime(function, precision)
         self.runtime = self._runtime.name
-        self.clips_at_once = shape[0] or (GPU_CLIPS if tf.config.get_visible_devices("GPU") else 1)
+        self._fixed_batch = shape[0]
+        self.clips_at_once = 1
+        self.set_batch_size(GPU_CLIPS)
         if num_logits is not None:
             self._check_classes(num_logits)
 
@@ -57,6 +59,10 @@ class Classifier:
         self.check_view(frames.shape[1], frames.shape[2:4])
         logits = [self._logits(frames[i : i + self.clips_at_once]) for i in range(0, len(frames), self.clips_at_once)]
         return np.concatenate([np.empty((0, len(self.spec.classes)), np.float32), *logits])
+
+    def set_batch_size(self, clips: int) -> None:
+        """How many clips a GPU is given at once. A CPU takes them one by one, a model of one batch size takes that."""
+        self.clips_at_once = self._fixed_batch or (clips if tf.config.get_visible_devices("GPU") else 1)
 
     def __repr__(self):
         return f"Classifier({self.spec.name!r}, {len(self.spec.classes)} classes, {self.precision}, {self.runtime})"

@@ -4,17 +4,21 @@ Nothing is decoded here: a listing reads file names and annotation tables only.
 """
 
 import hashlib
+import importlib
+import pkgutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from vidbench.data.datasets import demo, kinetics, own, splits  # noqa: F401  importing registers them
 from vidbench.data.datasets.registry import DATASETS, ROOT, Dataset, dataset
 from vidbench.data.datasets.tables import read_rows
 from vidbench.data.records import Video
-from vidbench.utils import UserError, canonical_label, unknown
+from vidbench.utils import UserError, canonical_label, printable, unknown
 
-__all__ = ["DATASETS", "ROOT", "Dataset", "dataset", "load_dataset", "read_label_map", "select"]
+__all__ = ["DATASETS", "ROOT", "Dataset", "dataset", "load_dataset", "read_label_map", "select", "shard_of"]
+
+for _module in pkgutil.iter_modules(__path__):  # a new data set is one new file
+    importlib.import_module(f"{__name__}.{_module.name}")
 
 
 def load_dataset(name: str, split: str = "val", data_dir: Path | None = None, **options) -> Dataset:
@@ -31,7 +35,12 @@ def load_dataset(name: str, split: str = "val", data_dir: Path | None = None, **
         raise UserError(f"dataset {name}: no videos in split {split!r} of {data_dir or 'its folder'}")
     if label_map:
         found = _renamed(found, read_label_map(label_map))
-    return replace(found, videos=tuple(sorted(found.videos, key=lambda video: video.video_id)))
+    videos = (
+        replace(video, video_id=printable(video.video_id), label=video.label and printable(video.label))
+        for video in found.videos
+    )
+    ordered = tuple(sorted(videos, key=lambda video: video.video_id))
+    return replace(found, videos=ordered, classes=tuple(map(printable, found.classes)))
 
 
 def select(
@@ -41,30 +50,38 @@ def select(
     keys: Iterable[str] = (),
     num_videos: int = 0,
     seed: int = 0,
-    shard: tuple[int, int] = (1, 1),
 ) -> list[Video]:
     """The videos of one run, in their seeded order.
 
     A video's place depends on its id and the seed alone, so the same `num_videos` are the same videos on every
-    machine, and more of them extend the list. `classes` and `keys` (ids of a published list) filter first;
-    `num_videos` 0 takes all; `shard` (i, n) then takes every n-th, from the i-th.
+    machine, and more of them extend the list. `keys` (ids of a published list) and `classes` filter first;
+    `num_videos` 0 takes all.
     Raises UserError for a class or a key that no video has.
     """
     videos = list(videos)
-    if wanted := {canonical_label(name) for name in classes}:
-        known = {canonical_label(video.label): video.label for video in videos if video.label is not None}
-        for name in sorted(wanted - known.keys()):
-            raise unknown("class", name, known.values())
-        videos = [v for v in videos if v.label is not None and canonical_label(v.label) in wanted]
     if keys := list(dict.fromkeys(keys)):
         by_id = {video.video_id: video for video in videos}
         if missing := [key for key in keys if key not in by_id]:
             raise UserError(f"{len(missing)} of {len(keys)} listed keys are no videos here, e.g. {missing[0]!r}")
         videos = [by_id[key] for key in keys]
+    if wanted := {canonical_label(name) for name in classes}:
+        known = {canonical_label(video.label): video.label for video in videos if video.label is not None}
+        for name in sorted(wanted - known.keys()):
+            raise unknown("class", name, known.values())
+        videos = [v for v in videos if v.label is not None and canonical_label(v.label) in wanted]
     ordered = sorted(videos, key=lambda video: _place(video.video_id, seed))
     if num_videos:
         ordered = ordered[:num_videos]
-    return ordered[shard[0] - 1 :: shard[1]]
+    return ordered
+
+
+def shard_of(items: list, shard: tuple[int, int] | None) -> list:
+    """Every n-th item from the i-th, for shard (i, n) counted from 1; all of them for None.
+
+    >>> shard_of(["a", "b", "c", "d", "e"], (2, 3))
+    ['b', 'e']
+    """
+    return items if shard is None else items[shard[0] - 1 :: shard[1]]
 
 
 def _place(video_id: str, seed: int) -> bytes:

@@ -10,6 +10,7 @@ from vidbench.data.records import Video
 from vidbench.utils import UserError, canonical_label, unknown
 
 KINETICS_VERSIONS = ("400", "600", "700-2020")
+REPLACEMENTS = "replacement_for_corrupted_k400"
 KINETICS_NAME = re.compile(r".{11}_\d{6}_\d{6}")
 
 
@@ -28,7 +29,9 @@ def kinetics(data_dir: Path | None, split: str = "val", version: str = "400", po
     labels = {}
     if table := _annotations(root, split):
         labels = dict(kinetics_rows(table))
-    paths = {path.stem: path for path in video_files(root) if KINETICS_NAME.fullmatch(path.stem)}
+    clips = [path for path in video_files(root) if KINETICS_NAME.fullmatch(path.stem)]
+    clips.sort(key=lambda path: path.parent.name == REPLACEMENTS)  # last: they stand for corrupt ones of the same name
+    paths = {path.stem: path for path in clips}
     manifest = _verified(root / "manifest.csv") if (root / "manifest.csv").is_file() else None
     if population == "annotations" and not labels:
         raise UserError(f"--population annotations: no {split}.csv or {split}.txt in {root}")

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from vidbench.data.datasets.registry import Dataset, dataset, listed
-from vidbench.data.datasets.tables import existing, is_image, read_table, video_files
+from vidbench.data.datasets.tables import existing, rows_of_split, video_files, visible_files
+from vidbench.data.decode import is_frame
 from vidbench.data.records import Video
 from vidbench.utils import UserError, unknown
 
@@ -30,22 +31,30 @@ def folder(data_dir: Path | None, split: str = "val") -> Dataset:
 
 @dataset("frames")
 def frames(data_dir: Path | None, split: str = "val", gt_csv: Path | None = None) -> Dataset:
-    """Folders of JPEG or PNG frames, with a ground-truth CSV of `youtube_id,folder_name,label`.
+    """Folders of JPEG or PNG frames at any depth, with a ground-truth CSV of `youtube_id,folder_name,label`.
 
-    Without the CSV every folder of images below DIR is an unlabelled video. `DIR/*_images` is looked into too.
+    Without `gt_csv` the one CSV in DIR is taken; where there is none, every folder is an unlabelled video. A
+    folder_name is a path below DIR, or a bare name that only one folder has.
     """
     root = existing(data_dir, "frames")
-    tables = [Path(gt_csv)] if gt_csv else sorted(root.glob("*.csv"))
-    folders = {path.parent.name: path.parent for path in sorted(root.rglob("*")) if is_image(path)}
-    if not tables:
+    folders = {path.parent.relative_to(root).as_posix(): path.parent for path in visible_files(root) if is_frame(path)}
+    table = Path(gt_csv) if gt_csv else _only_table(root)
+    if table is None:
         videos = [Video(name, path, None, split) for name, path in folders.items()]
         return Dataset("frames", split, tuple(videos), (), {"found": len(videos)})
+    by_name: dict[str, list[Path]] = {}
+    for path in folders.values():
+        by_name.setdefault(path.name, []).append(path)
     videos = []
-    for row in read_table(tables[0], {"folder_name", "label"}):
+    for number, row in rows_of_split(table, {"folder_name", "label"}, split):
         name = row["folder_name"]
-        video_id = row.get("youtube_id") or name
-        videos.append(Video(video_id, folders.get(name), row["label"] or None, row.get("split") or split))
-    _unique(videos, tables[0])
+        named = [folders[name]] if name in folders else by_name.get(name, [root / name])
+        if len(named) > 1:
+            raise UserError(
+                f"{table}, line {number}: {len(named)} folders are named {name!r}: give the path below {root}"
+            )
+        videos.append(Video(row.get("youtube_id") or name, named[0], row["label"] or None, split))
+    _unique(videos, table)
     return listed("frames", split, videos)
 
 
@@ -59,28 +68,24 @@ def table(data_dir: Path | None, split: str = "val", csv_path: Path | None = Non
         raise UserError("dataset csv needs --csv FILE")
     base = Path(data_dir) if data_dir else Path(csv_path).resolve().parent
     videos = []
-    for number, row in enumerate(read_table(Path(csv_path), {"path"}), start=2):
-        if row.get("split") and row["split"] != split:
-            continue
+    for number, row in rows_of_split(Path(csv_path), {"path"}, split):
         start, end = (_seconds(row.get(name), csv_path, number) for name in ("start", "end"))
         part = "" if start is None and end is None else f"#{row.get('start') or 0}-{row.get('end') or ''}"
-        path = base / row["path"]
+        facts = (row.get("label") or None, split, start, end, row.get("group") or None)
         try:
-            videos.append(
-                Video(
-                    row["path"] + part,
-                    path if path.exists() else None,
-                    row.get("label") or None,
-                    split,
-                    start,
-                    end,
-                    row.get("group") or None,
-                )
-            )
+            videos.append(Video(row["path"] + part, base / row["path"], *facts))
         except ValueError as problem:
             raise UserError(f"{csv_path}, line {number}: {problem}") from None
     _unique(videos, csv_path)
     return listed("csv", split, videos)
+
+
+def _only_table(root: Path) -> Path | None:
+    tables = sorted(root.glob("*.csv"))
+    if len(tables) > 1:
+        names = ", ".join(path.name for path in tables[:4])
+        raise UserError(f"{root} holds several tables ({names}): name one with --gt-csv")
+    return tables[0] if tables else None
 
 
 def _seconds(value: str | None, path: Path, number: int) -> float | None:

@@ -41,5 +41,8 @@ def listed(
 ) -> Dataset:
     """A data set whose videos are its annotations; the classes are its labels unless they are given."""
     classes = classes or tuple(sorted({video.label for video in videos if video.label}))
-    population = {"annotations": len(videos), "found": sum(video.path is not None for video in videos)}
+    population = {
+        "annotations": len(videos),
+        "found": sum(video.path is not None and video.path.exists() for video in videos),
+    }
     return Dataset(name, split, tuple(videos), classes, population, notes)

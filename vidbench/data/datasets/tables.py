@@ -1,10 +1,11 @@
 """Reading file names and annotation tables, whatever their header and delimiter."""
 
 import csv
+import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from vidbench.data.decode import IMAGE_SUFFIXES
 from vidbench.utils import UserError
 
 NOT_VIDEOS = (".txt", ".csv", ".json", ".md")
@@ -12,11 +13,22 @@ NOT_VIDEOS = (".txt", ".csv", ".json", ".md")
 
 def video_files(root: Path) -> Iterator[Path]:
     """Every regular file below `root` that may be a video, in sorted order; hidden files and folders are not."""
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root).parts
-        visible = not any(part.startswith(".") for part in relative)
-        if visible and path.suffix and path.suffix.lower() not in NOT_VIDEOS and path.is_file():
+    for path in visible_files(root):
+        if path.suffix and path.suffix.lower() not in NOT_VIDEOS:
             yield path
+
+
+def visible_files(root: Path) -> list[Path]:
+    """Every regular file below `root`, sorted; linked folders are entered, once each, hidden ones are not."""
+    found, entered = [], set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        place = os.path.realpath(folder)
+        folders[:] = [] if place in entered else [name for name in folders if not name.startswith(".")]
+        if place not in entered:
+            paths = (Path(folder, name) for name in files if not name.startswith("."))
+            found += [path for path in paths if path.is_file()]
+        entered.add(place)
+    return sorted(found)
 
 
 def read_rows(path: Path) -> list[list[str]]:
@@ -29,7 +41,7 @@ def read_rows(path: Path) -> list[list[str]]:
         raise UserError(f"{path} is not a readable table: {problem}") from None
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
-    return list(csv.reader(text.splitlines(), delimiter=delimiter))
+    return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
 
 
 def read_table(path: Path, needed: set[str]) -> list[dict[str, str]]:
@@ -38,7 +50,20 @@ def read_table(path: Path, needed: set[str]) -> list[dict[str, str]]:
     header = [name.strip().lower() for name in rows[0]] if rows else []
     if missing := sorted(needed - set(header)):
         raise UserError(f"{path} lacks the column {', '.join(missing)}; it has {', '.join(header) or 'none'}")
-    return [dict(zip(header, (value.strip() for value in row), strict=False)) for row in rows[1:] if any(row)]
+    filled = (row + [""] * (len(header) - len(row)) for row in rows[1:] if any(row))
+    return [dict(zip(header, (value.strip() for value in row), strict=False)) for row in filled]
+
+
+def rows_of_split(path: Path, needed: set[str], split: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, row) of the rows of one split, or of all where the table has no column `split`.
+
+    Raises UserError for a row whose split is empty: it would count in every split.
+    """
+    for number, row in enumerate(read_table(path, needed), start=2):
+        if row.get("split") == "":
+            raise UserError(f"{path}, line {number}: the split is empty")
+        if row.get("split", split) == split:
+            yield number, row
 
 
 def kinetics_rows(path: Path) -> Iterator[tuple[str, str | None]]:
@@ -70,7 +95,3 @@ def existing(path: Path | None, name: str) -> Path:
     if not path.is_dir():
         raise UserError(f"dataset {name}: no such folder: {path}")
     return path
-
-
-def is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
