@@ -129,7 +129,9 @@ def random_model(name: str, num_frames: int, folder: Path) -> Path:
     from vidbench.models import build_model, save_model
     from vidbench.models.registry import PROTOCOLS
     from vidbench.models.spec import Spec
+    from vidbench.runtimes import device_name
 
+    device_name()  # the first look for a GPU talks; it is held back there
     classes = kinetics_classes("400")
     network = build_model(name, len(classes))
     protocol = PROTOCOLS[name].override(num_frames=num_frames)

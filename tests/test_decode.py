@@ -1,8 +1,7 @@
 import av
-import cv2
 import numpy as np
 import pytest
-from conftest import moving_square, solid, write_video
+from conftest import moving_square, write_video
 
 from vidbench.data.decode import decode, probe, to_rgb
 from vidbench.data.integrity import DecodeError
@@ -113,14 +112,6 @@ def test_rotation_is_applied(tmp_path, square_video):
     assert np.abs(got.frames[0].astype(int) - np.rot90(upright, -1)).mean() < 12
 
 
-def test_folders_of_frames_in_natural_order(tmp_path):
-    for index in range(11):
-        cv2.imwrite(str(tmp_path / f"frame{index}.png"), solid((index * 10, 0, 0), 1)[0][..., ::-1])
-    got = decode(tmp_path, everything, frames_fps=5.0)
-    assert got.frames[:, 0, 0, 0].tolist() == list(range(0, 110, 10))
-    assert got.times[-1] == pytest.approx(2.0) and got.info.fps == 5.0
-
-
 def broken_files(folder, square_video):
     frames = moving_square(60, 48, 64)
     whole = write_video(
@@ -198,12 +189,3 @@ def test_a_cut_file_that_is_too_short_too_is_called_cut(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DecodeError, match="corrupt after frame"):
         decode(path, Protocol(num_frames=40, short_videos="fail").indices)
-
-
-def test_hidden_files_are_no_frames(tmp_path):
-    for name in ("0.png", "._0.png", "1.png"):
-        cv2.imwrite(str(tmp_path / name), solid((9, 9, 9), 1)[0])
-    assert probe(tmp_path).num_frames == 2
-    (tmp_path / "none").mkdir()
-    with pytest.raises(DecodeError, match="holds no JPEG or PNG"):
-        probe(tmp_path / "none")

@@ -13,7 +13,7 @@ from vidbench.arguments import EvaluateSettings, PredictSettings
 from vidbench.commands import as_argfile
 from vidbench.data.datasets import Dataset, shard_of
 from vidbench.data.datasets.tables import video_files
-from vidbench.data.decode import frame_files
+from vidbench.data.images import frame_files
 from vidbench.data.load import Failure, Sample
 from vidbench.data.records import Video
 from vidbench.metrics import ranking

@@ -24,7 +24,8 @@ import av
 import cv2
 import numpy as np
 
-from vidbench.data.decode import Decoded, VideoInfo, frame_files
+from vidbench.data.decode import Decoded, VideoInfo
+from vidbench.data.images import frame_files
 from vidbench.data.protocol import Protocol
 from vidbench.data.records import Video
 from vidbench.utils import printable, sha256_of, written_whole

@@ -7,7 +7,6 @@ of decoded frames turns out different and other frames are wanted.
 
 import contextlib
 import itertools
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,9 @@ import av
 import cv2
 import numpy as np
 
+from vidbench.data.images import ImageFolder
 from vidbench.data.integrity import DecodeError, check_file, missing_bytes
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SEEK_SECONDS = 10.0  # a part that begins later than this is sought, not decoded from the file's beginning
 BT601_MATRICES = (2, 5, 6)  # unspecified, BT.470BG, SMPTE 170M: what COLOR_YUV2RGB_I420 assumes
 LIMITED_RANGES = (0, 1)  # unspecified, MPEG
@@ -69,7 +68,7 @@ def decode(
     path = Path(path)
     source: _Source
     if path.is_dir():
-        source = _ImageFolder(path, frames_fps)
+        source = ImageFolder(path, frames_fps)
     else:
         check_file(path)
         source = _VideoFile(path, start_seconds, end_seconds)
@@ -148,27 +147,6 @@ class _Source(Protocol):
 
     def frames(self) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
         """(seconds, function that converts the frame to (H, W, 3) uint8 RGB) of every frame."""
-
-
-class _ImageFolder:
-    nothing = "no frames: the folder holds no JPEG or PNG file"
-
-    def __init__(self, path: Path, fps: float):
-        self.fps = fps
-        self.files = frame_files(path)
-
-    def guess_num_frames(self) -> int:
-        return len(self.files)
-
-    def frames(self):
-        for index, file in enumerate(self.files):
-            yield index / self.fps, lambda index=index, file=file: self._read(index, file)
-
-    def _read(self, index: int, file: Path) -> np.ndarray:
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DecodeError(f"corrupt after frame {index}: {file.name} is no readable image")
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 class _VideoFile:
@@ -284,18 +262,3 @@ def _video_stream(box):
 def _words(problem: Exception) -> str:
     text = getattr(problem, "strerror", None) or str(problem)
     return text[:1].lower() + text[1:]
-
-
-def frame_files(folder: Path) -> list[Path]:
-    """The visible JPEG and PNG files of a folder in their natural order: frame2 comes before frame10."""
-    files = [file for file in folder.iterdir() if is_frame(file)]
-    return sorted(files, key=lambda file: [_number(part) for part in re.split(r"(\d+)", file.name)])
-
-
-def is_frame(path: Path) -> bool:
-    """Whether a file's name is that of a frame; hidden files (such as AppleDouble's `._x.jpg`) are none."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def _number(part: str) -> int | str:
-    return int(part) if part.isdigit() else part

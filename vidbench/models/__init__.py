@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import vidbench
+from vidbench.data.datasets.registry import ROOT
 from vidbench.utils import UserError, stderr_held, unknown
 
 with stderr_held():  # TensorFlow's start-up lines would bury ours
@@ -43,7 +43,6 @@ __all__ = [
     "save_model",
 ]
 
-ROOT = Path(vidbench.__file__).parents[1]  # the kit is installed editable: data/ lies beside the package
 FILES = {"demo": ROOT / "data" / "demo" / "model.keras", "demo-frames": ROOT / "data" / "demo" / "frames.keras"}
 
 for _module in pkgutil.iter_modules(__path__):  # a new architecture is one new file

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from vidbench.data.datasets.registry import Dataset, dataset, listed
 from vidbench.data.datasets.tables import existing, rows_of_split, video_files, visible_files
-from vidbench.data.decode import is_frame
+from vidbench.data.images import is_frame
 from vidbench.data.records import Video
 from vidbench.utils import UserError, unknown
 

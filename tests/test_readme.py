@@ -1,0 +1,60 @@
+"""The front page keeps its promises."""
+
+import re
+import shlex
+from pathlib import Path
+
+from vidbench.arguments import EvaluateSettings
+from vidbench.commands import parse_settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def quick_start() -> list[str]:
+    section = re.search(r"^## Quick start\n(.*?)^## ", README, flags=re.S | re.M)[1]
+    return [line for block in re.findall(r"```sh\n(.*?)```", section, flags=re.S) for line in block.splitlines()]
+
+
+def test_the_quick_start_is_two_commands_and_the_notebook():
+    first, second, notebook = quick_start()
+    for command, last in ((first, "scripts/evaluate.py @scripts/config.txt"), (second, "-m pytest")):
+        assert command.startswith("python3 -m venv .venv && .venv/bin/pip install ") and command.endswith(last)
+    assert (ROOT / shlex.split(notebook)[-1]).is_file() and "jupyter lab" in notebook
+
+
+def test_the_python_example_runs_and_is_right(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    exec(compile(code, "README.md", "exec"), {})
+    percent, clip = capsys.readouterr().out.splitlines()
+    assert 75 <= float(percent) <= 100 and clip.startswith("clip 0: ")
+
+
+def test_every_relative_link_leads_somewhere():
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)|src=\"(?!https?:)([^\"]+)\"", page.read_text()):
+            assert (page.parent / "".join(target)).exists(), (page.name, target)
+
+
+def test_every_flag_is_in_the_readme_and_in_the_config():
+    from dataclasses import fields
+
+    config = (ROOT / "scripts" / "config.txt").read_text()
+    prototype = {"model_trained_on"}  # a flag of the original prototype: --model says the same
+    for item in fields(EvaluateSettings):
+        name = item.name.replace("_", "-")
+        for page in (README, config if item.name not in prototype else README):
+            assert f"--{name}" in page or f"--no-{name}" in page, name
+
+
+def test_the_configs_parse():
+    config = parse_settings(EvaluateSettings, [f"@{ROOT / 'scripts' / 'config.txt'}"])
+    assert (config.model, config.dataset, config.num_videos) == ("demo", "demo", 0)
+    kinetics = parse_settings(EvaluateSettings, [f"@{ROOT / 'scripts' / 'kinetics400.txt'}"])
+    assert (kinetics.model_name, kinetics.dataset, kinetics.kinetics_version) == ("i3d-kinetics-400", "kinetics", "400")
+
+
+def test_the_map_names_every_module():
+    named = set(re.findall(r"[\w/]+\.py", README))
+    for path in (ROOT / "vidbench").glob("*.py"):
+        assert path.name == "__init__.py" or path.name in named, path.name
