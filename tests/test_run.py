@@ -191,11 +191,19 @@ def test_killed_three_times_it_ends_with_the_same_predictions(settings):
 def test_ctrl_c_ends_with_130_and_keeps_the_rows(settings):
     for number in range(3, 60):
         write_video(settings.data_dir / "val" / "red" / f"{number}.mkv", solid((255, 0, 0), 12, 240, 320))
-    process = subprocess.Popen(command(settings), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(settings),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a terminal interrupts the whole group, workers too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
+    )
     table_file = settings.results_dir / settings.name / "predictions.csv"
     while process.poll() is None and (not table_file.exists() or table_file.read_bytes().count(b"\n") < 4):
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in errors and "Traceback" not in errors
     assert len(run_table(table_file)) >= 3
