@@ -5,8 +5,9 @@ import os
 
 from vidbench.arguments import EvaluateSettings
 from vidbench.commands import command_errors, parse_settings
+from vidbench.cost import dry_run
 from vidbench.report import table
-from vidbench.run import dry_run, evaluate_run
+from vidbench.run import evaluate_run
 from vidbench.utils import UserError
 
 

@@ -13,9 +13,10 @@ import pytest
 from conftest import COLORS, solid, write_video
 
 from vidbench.arguments import EvaluateSettings, PredictSettings
+from vidbench.cost import dry_run
 from vidbench.report import merge, table
 from vidbench.results import read_report, run_table
-from vidbench.run import dry_run, evaluate_run, predict_files
+from vidbench.run import evaluate_run, predict_files
 from vidbench.utils import UserError
 
 ROOT = Path(__file__).parents[1]

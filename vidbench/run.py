@@ -1,4 +1,4 @@
-"""A whole command: score a data set into a run folder, say what that would cost, or look at a few videos."""
+"""A whole command: score a data set into a run folder, or look at a few videos."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from vidbench.commands import as_argfile
 from vidbench.data.datasets import Dataset, shard_of
 from vidbench.data.datasets.tables import video_files
 from vidbench.data.images import frame_files
-from vidbench.data.load import Failure, Sample
+from vidbench.data.load import Failure
 from vidbench.data.records import Video
 from vidbench.metrics import ranking
 from vidbench.predict import evaluate, score
@@ -25,10 +25,7 @@ from vidbench.utils import (
     UserError,
     peak_memory_mb,
     printable,
-    readable_bytes,
-    readable_seconds,
     sha256_of,
-    usable_cpus,
     written_whole,
 )
 
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from vidbench.models import Classifier
 
 log = logging.getLogger(__name__)
-TRIAL_CLIPS = 4
 SAME_RUN = (  # settings that make two starts the same run; batch size, workers, cache and timeouts may differ
     *("dataset", "split", "fold", "population", "classes", "seed", "shard"),
     *("precision", "runtime", "top_n", "frame_order", "distinct_frames", "frames_fps", "predict_only"),
@@ -150,56 +146,6 @@ def facts(settings: EvaluateSettings, model: "Classifier", found: Dataset, outsi
     }
 
 
-def dry_run(settings: EvaluateSettings) -> str:
-    """What a run would cost, from a few clips of it; nothing is written."""
-    found, videos = list_videos(settings)
-    model = load_classifier(settings)
-    from vidbench.runtimes import device_name  # after the model: TensorFlow takes seconds to import
-
-    videos, _ = match_classes(videos, found, model.spec.classes, settings.predict_only)
-    videos = shard_of(videos, settings.shard)
-    present = [video for video in videos if video.path is not None and video.path.exists()]
-    protocol = model.spec.protocol
-    gflop = model.gflop(protocol.num_frames, protocol.frame_size) * protocol.views
-    lines = [
-        f"{model.spec.name} on {found.name} {found.split}",
-        f"  listed     {len(videos):,} videos, {len(present):,} of them found, "
-        f"{readable_bytes(sum(map(file_bytes, present)))} on this disk",
-        f"  a video    {protocol.views} views of {protocol.num_frames} frames, {gflop:,.1f} GFLOP",
-        f"  device     {device_name()}, {usable_cpus()} processors, {settings.precision}",
-    ]
-    decoding, scoring = _trial(settings, model, present[:TRIAL_CLIPS])
-    if decoding is None:
-        lines.append("  time       not known: none of its first videos can be decoded")
-    else:
-        workers = settings.workers or usable_cpus()
-        hidden = device_name() != "CPU"  # a GPU computes while the CPU decodes; on a CPU they share the processors
-        each = max(scoring, decoding / workers) if hidden else scoring + decoding / usable_cpus()
-        lines.append(f"  time       {decoding:.3f} s to decode a video, {scoring:.3f} s for the model")
-        lines.append(f"             together {readable_seconds(each * len(present))} for those found")
-    cache = protocol.clips * protocol.num_frames * protocol.frame_size[0] * protocol.frame_size[1] * 3
-    lines.append(
-        f"  cache      at most {readable_bytes(cache * len(present))}" if settings.cache else "  cache      none"
-    )
-    return "\n".join(lines)
-
-
-def _trial(settings: EvaluateSettings, model: "Classifier", videos: list[Video]) -> tuple[float | None, float | None]:
-    """Seconds to decode a video in one worker, and seconds that the model takes for it; None where none decodes."""
-    loader = loader_of(replace(settings, cache=False, workers=1), videos, model)
-    began, samples = None, []
-    for item in loader:
-        began = began or time.perf_counter()  # the first one pays for the start of the worker
-        samples += [item] if isinstance(item, Sample) else []
-    if not samples:
-        return None, None
-    decoding = (time.perf_counter() - began) / max(1, len(videos) - 1)
-    list(score(model, samples[:1]))  # traced
-    began = time.perf_counter()
-    list(score(model, samples))
-    return decoding, (time.perf_counter() - began) / len(samples)
-
-
 def predict_files(settings: PredictSettings) -> list[dict]:
     """The likeliest classes of one's own videos: one dict a video, with `predictions` or an `error`.
 
@@ -243,13 +189,6 @@ def _videos_below(path: Path) -> list[Video]:
     if frame_files(path):
         return [Video(str(path), path)]
     return [Video(str(file), file) for file in video_files(path)]
-
-
-def file_bytes(video: Video) -> int:
-    """The size of a video's file, or of all frames in its folder."""
-    if video.path.is_dir():
-        return sum(file.stat().st_size for file in video.path.iterdir() if file.is_file())
-    return video.path.stat().st_size
 
 
 def _write_argfile(folder: Path, settings: EvaluateSettings) -> None:

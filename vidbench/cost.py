@@ -1,0 +1,75 @@
+"""What a run would cost, before it starts."""
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from vidbench.arguments import EvaluateSettings
+from vidbench.data.datasets import shard_of
+from vidbench.data.load import Sample
+from vidbench.data.records import Video
+from vidbench.predict import score
+from vidbench.prepare import list_videos, load_classifier, loader_of, match_classes
+from vidbench.utils import readable_bytes, readable_seconds, usable_cpus
+
+if TYPE_CHECKING:
+    from vidbench.models import Classifier
+
+TRIAL_CLIPS = 4
+
+
+def dry_run(settings: EvaluateSettings) -> str:
+    """What a run would cost, from a few clips of it; nothing is written."""
+    found, videos = list_videos(settings)
+    model = load_classifier(settings)
+    from vidbench.runtimes import device_name  # after the model: TensorFlow takes seconds to import
+
+    videos, _ = match_classes(videos, found, model.spec.classes, settings.predict_only)
+    videos = shard_of(videos, settings.shard)
+    present = [video for video in videos if video.path is not None and video.path.exists()]
+    protocol = model.spec.protocol
+    gflop = model.gflop(protocol.num_frames, protocol.frame_size) * protocol.views
+    lines = [
+        f"{model.spec.name} on {found.name} {found.split}",
+        f"  listed     {len(videos):,} videos, {len(present):,} of them found, "
+        f"{readable_bytes(sum(map(file_bytes, present)))} on this disk",
+        f"  a video    {protocol.views} views of {protocol.num_frames} frames, {gflop:,.1f} GFLOP",
+        f"  device     {device_name()}, {usable_cpus()} processors, {settings.precision}",
+    ]
+    decoding, scoring = _trial(settings, model, present[:TRIAL_CLIPS])
+    if decoding is None:
+        lines.append("  time       not known: none of its first videos can be decoded")
+    else:
+        workers = settings.workers or usable_cpus()
+        hidden = device_name() != "CPU"  # a GPU computes while the CPU decodes; on a CPU they share the processors
+        each = max(scoring, decoding / workers) if hidden else scoring + decoding / usable_cpus()
+        lines.append(f"  time       {decoding:.3f} s to decode a video, {scoring:.3f} s for the model")
+        lines.append(f"             together {readable_seconds(each * len(present))} for those found")
+    cache = protocol.clips * protocol.num_frames * protocol.frame_size[0] * protocol.frame_size[1] * 3
+    lines.append(
+        f"  cache      at most {readable_bytes(cache * len(present))}" if settings.cache else "  cache      none"
+    )
+    return "\n".join(lines)
+
+
+def _trial(settings: EvaluateSettings, model: "Classifier", videos: list[Video]) -> tuple[float | None, float | None]:
+    """Seconds to decode a video in one worker, and seconds that the model takes for it; None where none decodes."""
+    loader = loader_of(replace(settings, cache=False, workers=1), videos, model)
+    began, samples = None, []
+    for item in loader:
+        began = began or time.perf_counter()  # the first one pays for the start of the worker
+        samples += [item] if isinstance(item, Sample) else []
+    if not samples:
+        return None, None
+    decoding = (time.perf_counter() - began) / max(1, len(videos) - 1)
+    list(score(model, samples[:1]))  # traced
+    began = time.perf_counter()
+    list(score(model, samples))
+    return decoding, (time.perf_counter() - began) / len(samples)
+
+
+def file_bytes(video: Video) -> int:
+    """The size of a video's file, or of all frames in its folder."""
+    if video.path.is_dir():
+        return sum(file.stat().st_size for file in video.path.iterdir() if file.is_file())
+    return video.path.stat().st_size
