@@ -7,6 +7,8 @@ import av
 import numpy as np
 import pytest
 
+from vidbench.arguments import EvaluateSettings
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
@@ -77,6 +79,15 @@ def color_model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "brightest.keras"
     save_model(network, path, spec)
     return path
+
+
+@pytest.fixture
+def settings(tmp_path, color_folder, color_model):
+    """Nine videos of three colours, and a model that knows them."""
+    return EvaluateSettings(
+        model=str(color_model), dataset="folder", data_dir=color_folder, results_dir=tmp_path / "results", name="run",
+        cache_dir=tmp_path / "cache", batch_size=2, top_n=2,
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -13,22 +13,12 @@ import pytest
 from conftest import COLORS, solid, write_video
 
 from vidbench.arguments import EvaluateSettings, PredictSettings
-from vidbench.cost import dry_run
 from vidbench.report import merge, table
 from vidbench.results import read_report, run_table
 from vidbench.run import evaluate_run, predict_files
 from vidbench.utils import UserError
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def settings(tmp_path, color_folder, color_model):
-    """Nine videos of three colours, and a model that knows them."""
-    return EvaluateSettings(
-        model=str(color_model), dataset="folder", data_dir=color_folder, results_dir=tmp_path / "results", name="run",
-        cache_dir=tmp_path / "cache", batch_size=2, top_n=2,
-    )  # fmt: skip
 
 
 def predictions(settings) -> bytes:
@@ -140,12 +130,6 @@ def test_a_list_scores_exactly_its_keys(settings, tmp_path):
     assert set(rows["video_id"]) == {"red/1.mkv", "green/0.mkv"}
     evaluate_run(replace(settings, list=settings.results_dir / "run" / "predictions.csv", name="again"))
     assert predictions(replace(settings, name="again")) == predictions(settings)
-
-
-def test_a_dry_run_says_what_a_run_would_cost_and_writes_nothing(settings):
-    text = dry_run(settings)
-    assert "listed     9 videos, 9 of them found" in text and "GFLOP" in text and "for those found" in text
-    assert not settings.results_dir.exists()
 
 
 def test_ones_own_videos(settings, tmp_path):
