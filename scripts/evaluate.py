@@ -3,17 +3,18 @@
 import logging
 import os
 
-from vidbench.arguments import EvaluateSettings
 from vidbench.commands import command_errors, parse_settings
-from vidbench.cost import dry_run
-from vidbench.report import table
-from vidbench.run import evaluate_run
-from vidbench.utils import UserError
 
 
 def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's own start-up lines
     with command_errors("evaluate") as ending:
+        from vidbench.arguments import EvaluateSettings  # here, so that Ctrl-C while they load ends as it does later
+        from vidbench.cost import dry_run
+        from vidbench.report import table
+        from vidbench.run import evaluate_run
+        from vidbench.utils import UserError
+
         settings = parse_settings(EvaluateSettings, prog="evaluate.py", description=__doc__)
         ending.debug = settings.debug
         ending.interrupted = "interrupted; all rows so far are kept, started again without --overwrite it goes on"

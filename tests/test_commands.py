@@ -8,7 +8,12 @@ from vidbench.utils import UserError
     ("problem", "status", "line"),
     [
         (UserError("no such\n  folder"), 1, "error: no such folder\n"),
-        (OSError(28, "No space left on device"), 1, "error: [Errno 28] No space left on device\n"),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "error: no space left on device; what was written is kept, the same command goes on\n",
+        ),
+        (PermissionError(13, "Permission denied", "/x/y"), 1, "error: /x/y: permission denied\n"),
         (KeyError("x"), 1, "error: KeyError: 'x' (--debug shows where)\n"),
         (KeyboardInterrupt(), 130, "evaluate: interrupted\n"),
     ],

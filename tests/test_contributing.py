@@ -28,13 +28,17 @@ def example():
         registry.update(before)
 
 
-def test_the_example_of_a_model(example):
-    from vidbench.models import available_models, build_model
+def test_the_example_of_a_model(example, tmp_path, monkeypatch):
+    from vidbench.models import available_models, build_model, load_model
 
     example("vidbench/models/c3d.py")
     network = build_model("c3d", 5)
     logits = network(np.zeros((2, 16, 32, 32, 3), np.float32), training=False)
     assert logits.shape == (2, 5) and "c3d" in available_models()
+    monkeypatch.chdir(tmp_path)
+    (saving,) = re.findall(r"```python\n(from vidbench.*?)```", TEXT, flags=re.S)
+    exec(compile(saving, "CONTRIBUTING.md", "exec"), {})
+    assert load_model("c3d.keras").spec.classes == ("run", "sit")
 
 
 def test_the_example_of_a_data_set(example, tmp_path):

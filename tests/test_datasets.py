@@ -39,7 +39,7 @@ def test_folder_of_classes_without_splits_and_loose_files(tmp_path):
 
 
 def test_a_split_that_is_not_there_is_not_taken_for_a_class(tmp_path):
-    with pytest.raises(UserError, match=r"unknown split 'val'.*Choose from train"):
+    with pytest.raises(UserError, match=r"unknown split 'val'.*choose from train"):
         load_dataset("folder", "val", touch(tmp_path, "train/run/a.mp4"))
 
 
@@ -73,7 +73,7 @@ def test_csv_with_parts_groups_and_splits(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("label\nrun\n", "lacks the column path; it has label"),
+        ("label\nrun\n", "lacks the column path; its first line names label"),
         ("path,start\na.mp4,soon\n", "line 2: 'soon' is not a number"),
         ("path,start,end\na.mp4,5,4\n", "line 2: .* must lie after"),
         ("path,label\na.mp4,x\na.mp4,y\n", "a.mp4 stands twice"),
@@ -245,7 +245,7 @@ def test_a_label_map_renames(tmp_path):
 
 
 def test_unknown_names_and_missing_folders(tmp_path):
-    with pytest.raises(UserError, match="unknown dataset 'kinetic': did you mean 'kinetics'"):
+    with pytest.raises(UserError, match="unknown dataset 'kinetic'; did you mean 'kinetics'"):
         load_dataset("kinetic")
     with pytest.raises(UserError, match="no such folder"):
         load_dataset("folder", "val", tmp_path / "nowhere")
@@ -319,3 +319,22 @@ def test_accents_may_be_composed_or_not(tmp_path):
 
 def test_a_list_and_classes_together(tmp_path):
     assert {v.video_id for v in select(videos(), keys=["v1", "v2"], classes=["a"])} == {"v2"}
+
+
+def test_a_link_to_nothing_is_listed_as_missing(tmp_path):
+    touch(tmp_path, "run/a.mp4")
+    (tmp_path / "run" / "b.mp4").symlink_to(tmp_path / "gone.mp4")
+    assert ids(load_dataset("folder", "val", tmp_path)) == ["run/a.mp4", "run/b.mp4"]
+
+
+def test_mistakes_in_tables_are_named(tmp_path):
+    touch(tmp_path / "d", "walk/a.mp4")
+    (tmp_path / "map.csv").write_text("from,to\nwlak,walking\n")
+    with pytest.raises(UserError, match=r"map\.csv: the data has no label 'wlak'; it has walk"):
+        load_dataset("folder", "val", tmp_path / "d", label_map=tmp_path / "map.csv")
+    (tmp_path / "x.csv").write_text("path,lable,split\na.mp4,run,train\n")
+    with pytest.raises(UserError, match="has no rows of split 'val'; it has train: choose with --split"):
+        load_dataset("csv", "val", csv_path=tmp_path / "x.csv")
+    assert "a column named label" in load_dataset("csv", "train", csv_path=tmp_path / "x.csv").notes[0]
+    with pytest.raises(UserError, match="--kinetics-version 700-2020"):
+        load_dataset("kinetics", "val", tmp_path, version="700")

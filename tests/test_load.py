@@ -1,5 +1,6 @@
 import logging
 import os
+import shutil
 import time
 from dataclasses import replace
 
@@ -84,10 +85,10 @@ def test_a_decoder_that_hangs_or_dies_costs_one_video(videos):
     with workers.worker_pool(1) as pool:
         hanging = pool.schedule(time.sleep, args=(600,), timeout=loader.decode_timeout)
         dying = pool.schedule(os._exit, args=(9,))
-        fine = loader._schedule(pool, videos[0])
-        assert loader._collect(videos[1], hanging).reason == "timeout: not decoded within 0.5 s"
-        assert loader._collect(videos[1], dying).reason == "the decoder crashed (exit code 9)"
-        assert isinstance(loader._collect(videos[0], fine), Sample)
+        fine = loader._schedule(pool, videos[0], None)
+        assert loader._collect(pool, videos[1], hanging).reason == "timeout: not decoded within 0.5 s"
+        assert loader._collect(pool, videos[1], dying).reason == "the decoder crashed (exit code 9)"
+        assert isinstance(loader._collect(pool, videos[0], fine), Sample)
 
 
 def test_pipes_and_devices_are_no_videos(tmp_path):
@@ -106,7 +107,9 @@ def test_the_loader_reads_only_so_far_ahead(videos, monkeypatch):
     asked = []
     loader = VideoLoader([replace(videos[0], video_id=str(n)) for n in range(30)], SMALL, workers=1, ahead=4)
     schedule = loader._schedule
-    monkeypatch.setattr(loader, "_schedule", lambda pool, video: asked.append(video) or schedule(pool, video))
+    monkeypatch.setattr(
+        loader, "_schedule", lambda pool, video, where: asked.append(video) or schedule(pool, video, where)
+    )
     stream = iter(loader)
     next(stream)
     assert len(asked) == 5
@@ -159,3 +162,13 @@ def test_the_prototypes_resize_types(kinetics):
     assert not padded[:, :, :20].any() and padded[:, :, 112].any()  # 32 × 24 in a square: bars above and below
     kinetics.load_and_cache_video_examples(4, resize_type="crop", num_frames=4)
     assert next(kinetics.get_batches(4, 4, 4))[0][:, :, :20].any()
+
+
+def test_a_cache_that_is_emptied_during_a_run_costs_no_video(videos, tmp_path):
+    loader = VideoLoader(videos[:1], SMALL, cache_dir=tmp_path / "cache")
+    with workers.worker_pool(1) as pool:
+        future = loader._schedule(pool, videos[0], loader.cache_dir)
+        future.result()
+        shutil.rmtree(tmp_path / "cache")
+        sample = loader._collect(pool, videos[0], future)
+    assert (sample.views()[0] == moving_square(8)[[0, 2, 4, 6]]).all()

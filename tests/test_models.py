@@ -60,9 +60,9 @@ def test_every_architecture_gives_logits_at_its_protocol_s_size(name):
 
 @pytest.mark.parametrize("name", ["i33d", "resnet"])
 def test_unknown_names_list_the_right_ones(name):
-    with pytest.raises(UserError, match=r"unknown architecture .* Choose from .*i3d"):
+    with pytest.raises(UserError, match=r"unknown architecture .* choose from .*i3d"):
         build_model(name, 3)
-    with pytest.raises(UserError, match=r"unknown model .* Choose from demo, demo-frames, .*i3d"):
+    with pytest.raises(UserError, match=r"unknown model .* choose from demo, demo-frames, .*i3d"):
         load_model(name)
 
 
@@ -149,7 +149,7 @@ def test_damaged_and_missing_files(saved, tmp_path):
 
 def test_an_architecture_needs_weights_of_its_own(saved):
     path, _, _ = saved
-    with pytest.raises(UserError, match=r"i3d is an architecture: it needs weights"):
+    with pytest.raises(UserError, match=r"i3d is an architecture: give --weights FILE"):
         load_model("i3d")
     with pytest.raises(UserError, match=r"holds small, not i3d"):
         load_model("i3d", weights=path)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import COLORS, solid, write_video
+from PIL import Image
 
 from vidbench.arguments import EvaluateSettings, PredictSettings
 from vidbench.report import merge, table
@@ -90,7 +91,7 @@ def test_shards_merge_into_the_same_predictions(settings):
     for shard in shards:
         evaluate_run(shard)
     folders = [settings.results_dir / shard.name for shard in shards]
-    with pytest.raises(UserError, match="2/3 is off"):
+    with pytest.raises(UserError, match="shard 2/3 is missing"):
         merge([folders[0], folders[2]], settings.results_dir / "part")
     merged = merge(folders[::-1], settings.results_dir / "merged")
     whole = settings.results_dir / "whole"
@@ -118,7 +119,7 @@ def test_classes_are_matched_by_name(settings, caplog):
     report = evaluate_run(settings)
     assert report["counts"]["population"]["outside the model's classes"] == 3
     assert report["counts"]["listed"] == 9 and report["metrics"]["top1"]["value"] == 1.0
-    assert "3 videos of 1 classes that the model does not know are left out" in caplog.text
+    assert "does not know their class: 3 (mauve)" in caplog.text
     with pytest.raises(UserError, match="the model knows none of the data's classes"):
         evaluate_run(replace(settings, classes=("mauve",), name="other"))
 
@@ -302,3 +303,46 @@ def test_debug_counts_in_an_argfile_too(settings, tmp_path):
     (tmp_path / "x.txt").write_text("--debug")
     words = command(settings, f"@{tmp_path / 'x.txt'}", "--classes", "mauve")
     assert "Traceback" in subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stderr
+
+
+def test_folders_of_frames_are_videos_of_their_own(settings, tmp_path):
+    for name, color in COLORS.items():
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for index in range(4):
+            Image.fromarray(solid(color, 1)[0]).save(tmp_path / "mine" / name / f"{index}.png")
+    write_video(tmp_path / "mine" / "a.mkv", solid(COLORS["green"]))
+    answers = predict_files(PredictSettings(model=settings.model, videos=(str(tmp_path / "mine"),)))
+    best = {Path(answer["video"]).name: answer["predictions"][0]["class"] for answer in answers}
+    assert best == {"a.mkv": "green", "blue": "blue", "green": "green", "red": "red"}
+    with pytest.raises(UserError, match="no such file or folder: /nowhere"):
+        predict_files(PredictSettings(model=settings.model, videos=("/nowhere",)))
+
+
+def test_one_s_own_data_name_their_run(settings):
+    assert evaluate_run(replace(settings, name=None))["folder"].endswith("/brightest-folder-colors-val")
+
+
+def test_clips_that_could_not_be_cached_are_in_the_report(settings, tmp_path):
+    (tmp_path / "file").touch()
+    report = evaluate_run(replace(settings, cache_dir=tmp_path / "file"))
+    assert "clips were not cached" in report["dataset"]["notes"][0] and report["counts"]["scored"] == 9
+    assert "clips were not cached" in table(report)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.0])
+def test_ctrl_c_while_it_starts_shows_no_traceback(settings, seconds):
+    process = subprocess.Popen(
+        command(settings),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while "numpy" not in Path(f"/proc/{process.pid}/maps").read_text():  # the kit is being imported
+        time.sleep(0.01)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in errors and "Traceback" not in errors

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import errno
 import re
 import shlex
 import sys
@@ -163,8 +164,17 @@ def command_errors(name: str) -> Iterator[Ending]:
     except Exception as problem:
         if ending.debug:
             raise
-        text = printable(" ".join(str(problem).split())) or type(problem).__name__
-        if not isinstance(problem, UserError | OSError):
-            text = f"{type(problem).__name__}: {text[:300]} (--debug shows where)"
-        print(f"error: {text}", file=sys.stderr)
+        print(f"error: {printable(in_words(problem))}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def in_words(problem: Exception) -> str:
+    """An error as one line."""
+    text = " ".join(str(problem).split())
+    if isinstance(problem, UserError):
+        return text
+    if isinstance(problem, OSError) and problem.strerror:
+        words = problem.strerror[0].lower() + problem.strerror[1:]
+        kept = "; what was written is kept, the same command goes on" if problem.errno == errno.ENOSPC else ""
+        return (f"{problem.filename}: {words}" if problem.filename else words) + kept
+    return f"{type(problem).__name__}: {text[:300]} (--debug shows where)"

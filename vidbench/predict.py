@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vidbench.data.load import Failure, Sample, reorder_views
 from vidbench.data.records import Video
@@ -114,14 +115,15 @@ def evaluate(
     The bar shows videos a second, failures and the running top-1 accuracy.
     """
     rows, failed, hits, labelled = [], 0, 0, 0
+    known = {canonical_label(name) for name in model.spec.classes}
     total = len(loader) if hasattr(loader, "__len__") else None
-    with tqdm(total=total, disable=not progress, unit="video", smoothing=0.1) as bar:
+    with tqdm(total=total, disable=not progress, unit="video", smoothing=0.1) as bar, logging_redirect_tqdm():
         for outcome in score(model, loader, **looks):
             if sink is not None:
                 sink(outcome)
             if isinstance(outcome, Prediction):
                 rows.append(prediction_row(outcome, model.spec.classes, top_n))
-                if outcome.video.label is not None:
+                if outcome.video.label is not None and canonical_label(outcome.video.label) in known:
                     labelled += 1
                     hits += canonical_label(rows[-1]["pred_1"]) == canonical_label(outcome.video.label)
             else:

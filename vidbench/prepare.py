@@ -114,7 +114,8 @@ def match_classes(
     if not left:
         return kept, {}
     unknown = sorted({video.label for video in labelled if canonical_label(video.label) not in known})
-    log.warning("%d videos of %d classes that the model does not know are left out", left, len(unknown))
+    names = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
+    log.warning("videos left out, because the model does not know their class: %d (%s)", left, names)
     return kept, {"outside the model's classes": left}
 
 

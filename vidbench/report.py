@@ -108,7 +108,7 @@ def table(report: dict) -> str:
     lines += [f"  note: {note}" for note in report["dataset"]["notes"]]
     lines.append(
         f"  protocol   {protocol['sampling']}, {protocol['num_frames']} frames, "
-        f"{protocol['clips']} clips x {protocol['crops']} crops, {report['settings']['precision']}"
+        f"{protocol['clips']}x{protocol['crops']} views (clips x crops), {report['settings']['precision']}"
         + _looks(report["settings"])
     )
     lines.append(
@@ -117,7 +117,7 @@ def table(report: dict) -> str:
     lines.append("  population " + ", ".join(f"{name} {number:,}" for name, number in counts["population"].items()))
     if missing := counts["listed"] - counts["found"]:
         hint = "; --population found lists those that are" if report["dataset"]["name"] == "kinetics" else ""
-        lines.append(f"  note: {missing:,} listed videos are not on this disk, see failures.csv{hint}")
+        lines.append(f"  note: not on this disk: {missing:,} of the listed, see failures.csv{hint}")
     for name, number in report["metrics"].items():
         low, high = number["ci95"]
         title = name.replace("top", "top-").replace("_", " ")
@@ -194,7 +194,7 @@ def merge(folders: list[Path], out: Path) -> dict:
     seconds, videos = (sum(report["timing"][name] for _, report in shards) for name in ("seconds", "videos"))
     views = first["protocol"]["clips"] * first["protocol"]["crops"]
     identity = first["identity"] | {"shard": None}
-    with RunFolder(out, identity, classes, record["settings"]["top_n"], order, record) as run:
+    with RunFolder(out, identity, classes, record["settings"]["top_n"], order, record, ways_out="another --out") as run:
         for folder, _ in shards:
             run.adopt(folder)
         report = run.finish(lambda *tables: summary(record, len(order), *tables, timing_of(seconds, videos, views)))
@@ -215,7 +215,11 @@ def _whole_set(parts: list[tuple[Path, dict]]) -> list[tuple[Path, dict]]:
         shards[number] = folder, report
     total = max(n for _, n in shards)
     if off := sorted({(i, total) for i in range(1, total + 1)} ^ shards.keys()):
-        raise UserError(f"wanted the shards 1/{total} … {total}/{total}, once each; {off[0][0]}/{off[0][1]} is off")
+        (i, n) = off[0]
+        why = (
+            f"shard {i}/{n} is missing" if n == total else f"{shards[i, n][0]} is shard {i}/{n}, others are of {total}"
+        )
+        raise UserError(why)
     ordered = [shards[i, total] for i in range(1, total + 1)]
     same = {**ordered[0][1]["identity"], "num_videos": ordered[0][1]["settings"]["num_videos"]}
     for folder, report in ordered[1:]:
@@ -231,10 +235,10 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     joining = commands.add_parser("merge", help="join the shards of one evaluation")
     joining.add_argument("folders", nargs="+", type=Path, metavar="DIR")
-    joining.add_argument("--out", type=Path, default=Path("results/merged"), help="default: results/merged")
+    joining.add_argument("--out", type=Path, metavar="DIR", help="default: merged, beside the first shard")
     wanted = parser.parse_args(arguments)
     with command_errors("merge"):
-        report = merge(wanted.folders, wanted.out)
+        report = merge(wanted.folders, wanted.out or wanted.folders[0].parent / "merged")
         print(table(report))
         print(f"  written to {report['folder']}")
 

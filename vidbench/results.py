@@ -51,9 +51,11 @@ class RunFolder:
         order: list[str],
         record: dict | None = None,
         overwrite: bool = False,
+        ways_out: str = "another --name, or --overwrite",
     ):
         self.folder = Path(folder)
         self.identity = json.loads(json.dumps(identity))
+        self._ways_out = f"choose {ways_out}"
         self.classes, self.top_n, self.order = classes, min(top_n, len(classes)), order
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / ".lock")
@@ -138,7 +140,7 @@ class RunFolder:
         others = [path.name for path in self.folder.iterdir() if path.name != ".lock" and not _is_part(path)]
         if not (self.folder / "report.json").is_file():
             if others:
-                raise UserError(f"{self.folder} holds no run of vidbench but {others[0]!r}: choose another --name")
+                raise UserError(f"{self.folder} holds no run of vidbench but {others[0]!r}: {self._ways_out}")
             return {}
         report = read_report(self.folder)
         before = report["identity"]
@@ -148,16 +150,14 @@ class RunFolder:
             if before.get(key) != self.identity.get(key)
         ]
         if differing:
-            raise UserError(
-                f"{self.folder} holds another run: {'; '.join(differing)}. Choose another --name, or --overwrite"
-            )
+            raise UserError(f"{self.folder} holds another run: {'; '.join(differing)}. To go on, {self._ways_out}")
         return report
 
     def _refuse_others(self, kept: "_Kept") -> None:
         if beyond := kept.predictions.keys() - set(self.order):
             raise UserError(
                 f"{self.folder} holds {len(kept.predictions)} videos, {len(beyond)} of them outside these "
-                f"{len(self.order)}: choose another --name, or --overwrite"
+                f"{len(self.order)}: {self._ways_out}"
             )
 
     def _clear(self, overwrite: bool) -> None:
@@ -240,7 +240,7 @@ def read_report(folder: Path) -> dict:
     except FileNotFoundError:
         raise UserError(f"{folder} holds no run: it has no report.json") from None
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise UserError(f"{folder}/report.json is no report of a run: {problem}") from None
+        raise UserError(f"{folder}/report.json is no report of a run ({problem}); --overwrite starts anew") from None
     return report
 
 

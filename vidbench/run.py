@@ -13,7 +13,7 @@ from vidbench.arguments import EvaluateSettings, PredictSettings
 from vidbench.commands import as_argfile
 from vidbench.data.datasets import Dataset, shard_of
 from vidbench.data.datasets.tables import video_files
-from vidbench.data.images import frame_files
+from vidbench.data.images import frame_files, is_frame
 from vidbench.data.load import Failure
 from vidbench.data.records import Video
 from vidbench.metrics import ranking
@@ -82,6 +82,8 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
             startup_seconds=startup,
             peak_memory_mb={"process": peak_memory_mb(), "largest_worker": loader.peak_worker_memory_mb},
         )
+        if loader.cache_problem:
+            record["dataset"]["notes"].append(f"clips were not cached ({loader.cache_problem})")
         report = run.finish(lambda *tables: summary(record, len(listed), *tables, timing))
     return report | {"folder": str(folder)}
 
@@ -91,6 +93,8 @@ def run_name(settings: EvaluateSettings, model_name: str) -> str:
     if settings.name:
         return settings.name
     parts = [Path(model_name).stem if "/" in model_name else model_name, settings.dataset]
+    if own := settings.csv or (settings.data_dir if settings.dataset in ("folder", "frames") else None):
+        parts.append(Path(own).resolve().stem)
     if settings.dataset == "kinetics":
         parts.append(settings.kinetics_version or "400")
     if settings.dataset in ("ucf101", "hmdb51"):
@@ -152,6 +156,8 @@ def predict_files(settings: PredictSettings) -> list[dict]:
     The settings' `videos` are video files, folders of videos, folders of frames. Raises UserError where there
     is no video at all. Nothing is cached unless a cache folder is named.
     """
+    if missing := [path for path in settings.videos if not Path(path).exists()]:
+        raise UserError(f"no such file or folder: {missing[0]}")
     videos = [video for path in settings.videos for video in _videos_below(Path(path))]
     if not videos:
         raise UserError(f"no videos in {', '.join(map(str, settings.videos))}")
@@ -184,11 +190,13 @@ def predict_files(settings: PredictSettings) -> list[dict]:
 
 
 def _videos_below(path: Path) -> list[Video]:
-    if not path.is_dir():
+    """A file is a video, so is a folder of frames; in any other folder every file and every folder of frames is."""
+    if not path.is_dir() or frame_files(path):
         return [Video(str(path), path)]
-    if frame_files(path):
-        return [Video(str(path), path)]
-    return [Video(str(file), file) for file in video_files(path)]
+    files = list(video_files(path))
+    places = {file.parent for file in files if is_frame(file)}
+    videos = [file for file in files if not is_frame(file)] + sorted(places)
+    return [Video(str(place), place) for place in videos]
 
 
 def _write_argfile(folder: Path, settings: EvaluateSettings) -> None:

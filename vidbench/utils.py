@@ -23,13 +23,13 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """The error for a name that is not among `choices`: it lists them and guesses what was meant.
 
     >>> str(unknown("model", "i3", ["demo", "i3d"]))
-    "unknown model 'i3': did you mean 'i3d'? Choose from demo, i3d"
+    "unknown model 'i3'; did you mean 'i3d'? choose from demo, i3d"
     """
     choices = sorted(map(str, choices))
     close = difflib.get_close_matches(str(name), choices, n=1)
     guess = f"did you mean {close[0]!r}? " if close else ""
     listed = ", ".join(choices[:30]) + (f" … ({len(choices)} in all)" if len(choices) > 30 else "")
-    return UserError(f"unknown {kind} {name!r}: {guess}Choose from {listed}")
+    return UserError(f"unknown {kind} {name!r}; {guess}choose from {listed}")
 
 
 def canonical_label(name: str) -> str:
@@ -88,7 +88,7 @@ def stderr_held() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(kept, held.read())
             raise
@@ -145,6 +145,8 @@ def readable_seconds(seconds: float) -> str:
     >>> readable_seconds(12.34), readable_seconds(400), readable_seconds(40_000)
     ('12 seconds', '6.7 minutes', '11.1 hours')
     """
+    if seconds < 1:
+        return "under a second"
     if seconds < 100:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.1f} minutes" if seconds < 5400 else f"{seconds / 3600:,.1f} hours"

@@ -89,7 +89,7 @@ class VideoLoader:
         self.ahead = max(ahead, self.workers)
         self.frames_fps = frames_fps
         self.peak_worker_memory_mb = 0  # of the largest worker so far
-        self._told = False
+        self.cache_problem: str | None = None  # why clips could not be cached
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -101,26 +101,30 @@ class VideoLoader:
         pool = worker_pool(min(self.workers, max(1, len(self.videos))))
         try:
             for video in self.videos:
-                pending.append((video, self._schedule(pool, video)))
+                pending.append((video, self._schedule(pool, video, self.cache_dir)))
                 if len(pending) > self.ahead:
-                    yield self._collect(*pending.popleft())
+                    yield self._collect(pool, *pending.popleft())
             while pending:
-                yield self._collect(*pending.popleft())
+                yield self._collect(pool, *pending.popleft())
         finally:
             pool.stop()
             pool.join()
 
-    def _schedule(self, pool, video: Video):
+    def _schedule(self, pool, video: Video, cache_dir: Path | None):
         if video.path is None:
             return None
-        task = Task(video, self.protocol, self.frames_fps, self.cache_dir, self.overwrite_cache)
+        task = Task(video, self.protocol, self.frames_fps, cache_dir, self.overwrite_cache)
         return pool.schedule(load_clip, args=(task,), timeout=self.decode_timeout)
 
-    def _collect(self, video: Video, future) -> Sample | Failure:
+    def _collect(self, pool, video: Video, future) -> Sample | Failure:
         if future is None:
             return Failure(video, "find", "missing file")
         try:
-            return self._sample(video, future.result())
+            done = future.result()
+            decoded = done.clip or cache.read_clip(done.cached, verify=False)
+            if decoded is None:  # somebody has emptied the cache meanwhile
+                done = self._schedule(pool, video, None).result()
+                decoded = done.clip
         except DecodeError as problem:
             return Failure(video, problem.stage, str(problem))
         except FutureTimeout:
@@ -129,19 +133,19 @@ class VideoLoader:
             return Failure(video, "decode", f"the decoder crashed (exit code {problem.exitcode})")
         except MemoryError:
             return Failure(video, "decode", "not enough memory for its frames")
+        except OSError as problem:
+            return Failure(video, "open", f"unreadable file: {problem.strerror or problem}")
         except Exception as problem:  # one video must never end a run, whatever its bytes set off in a codec
             log.debug("unforeseen failure of %s", video.video_id, exc_info=True)
             return Failure(video, "decode", f"{type(problem).__name__}: {problem}".splitlines()[0])
-
-    def _sample(self, video: Video, done: Done) -> Sample:
-        self.peak_worker_memory_mb = max(self.peak_worker_memory_mb, done.peak_memory_mb)
-        if done.problem and not self._told:
-            self._told = True
-            log.warning("clips are not cached (%s); the run goes on without", done.problem)
-        decoded = done.clip or cache.read_clip(done.cached, verify=False)
-        if decoded is None:
-            raise DecodeError("its cache file was removed while it was read")
+        self._note(done)
         return Sample(video, decoded, self.protocol)
+
+    def _note(self, done: Done) -> None:
+        self.peak_worker_memory_mb = max(self.peak_worker_memory_mb, done.peak_memory_mb)
+        if done.problem and not self.cache_problem:
+            self.cache_problem = done.problem
+            log.warning("clips are not cached (%s); the run goes on without", done.problem)
 
 
 def reorder_views(views: np.ndarray, video_id: str, order: str, distinct: int | None, seed: int) -> np.ndarray:

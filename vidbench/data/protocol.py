@@ -50,7 +50,9 @@ class Protocol:
                 f"{self.clips} clips, {self.crops} crops"
             )
         if self.crops == 3 and self.crop is None:
-            raise UserError("three crops need the size of a crop")
+            raise UserError(
+                "this protocol shows the whole frame, there are no three crops to take: use 1 crop, CLIPSx1"
+            )
         if self.crop is not None and (self.crop[0] > self.resize_to[0] or self.crop[1] > self.resize_to[1]):
             raise UserError(f"the crop {self.crop} is larger than the resized frame {self.resize_to}")
         if self.sampling == "clips" and not self.frame_rate:

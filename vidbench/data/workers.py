@@ -2,6 +2,7 @@
 
 import multiprocessing
 import multiprocessing.popen_forkserver
+import signal
 import sys
 import threading
 from contextlib import contextmanager
@@ -95,12 +96,22 @@ def worker_pool(workers: int) -> ProcessPool:
 class _Process(ForkServerProcess):
     @staticmethod
     def _Popen(process):
-        with _main_hidden():
+        with _main_hidden(), _interrupts_blocked():
             return multiprocessing.popen_forkserver.Popen(process)
 
 
 class _Context(ForkServerContext):
     Process = _Process
+
+
+@contextmanager
+def _interrupts_blocked():
+    """Ctrl-C goes to a terminal's whole group; a process that begins in this block never sees it, its parent does."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _hiding = threading.Lock()

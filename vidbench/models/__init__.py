@@ -129,7 +129,7 @@ def save_model(network: keras.Model, path: Path, spec: Spec) -> None:
 
 def _load_architecture(name: str, weights, classes, precision, value_range) -> Classifier:
     if weights is None:
-        raise UserError(f"{name} is an architecture: it needs weights, a .keras file or a published checkpoint")
+        raise UserError(f"{name} is an architecture: give --weights FILE, a .keras file or a published checkpoint")
     if Path(weights).suffix == ".keras":
         model = _load_keras(Path(weights), classes, precision, value_range)
         if model.network.name != name:
@@ -149,12 +149,16 @@ def _load_keras(path: Path, classes, precision, value_range) -> Classifier:
         raise UserError(f"there is no model file {path}")
     spec_path = path.with_suffix(".json")
     if classes is None and not spec_path.is_file():
-        raise UserError(f"{path} has no {spec_path.name} beside it: name its classes, in the order of its outputs")
+        raise UserError(
+            f"{path} has no {spec_path.name} beside it: name its classes with --model-classes FILE, one a line in the "
+            "order of its outputs"
+        )
     spec = read_spec(spec_path, path).adapted(classes, value_range) if spec_path.is_file() else None
     try:
         network = keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as problem:
-        raise UserError(f"{path} cannot be read as a Keras model: {first_line(problem)}") from None
+        why = first_line(problem) if zipfile.is_zipfile(path) else "it is no zip archive, or damaged"
+        raise UserError(f"{path} cannot be read as a Keras model: {why}") from None
     if spec is None:
         spec = Spec(path.stem, tuple(classes), _usual_protocol(network), value_range=tuple(value_range or (0.0, 1.0)))
     return network_classifier(network, spec, precision, weights_digest(path))

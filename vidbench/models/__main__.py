@@ -1,5 +1,7 @@
 """`python -m vidbench.models`: every model by name, with what it expects and what was published of it."""
 
+import argparse
+
 from vidbench.models import FILES, available_models
 from vidbench.models.i3d import deepmind_spec
 from vidbench.models.registry import PROTOCOLS
@@ -8,6 +10,7 @@ from vidbench.models.spec import Spec, read_spec
 
 def main() -> None:
     """Print one line a model."""
+    argparse.ArgumentParser(prog="python -m vidbench.models", description=__doc__).parse_args()
     for name in available_models():
         if name in PROTOCOLS:
             protocol, told = PROTOCOLS[name], "an architecture: --weights FILE"

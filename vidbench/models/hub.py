@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import urllib.error
 import urllib.request
+import warnings
 from pathlib import Path
 
 from vidbench.models.classifier import Classifier
@@ -72,7 +73,9 @@ def load_handle(url: str, root: Path, classes=None, precision: str = "float32", 
 
 def fetch_tfhub(handle: str) -> Path:
     """The folder of a TF-Hub handle, out of TensorFlow Hub's cache (TFHUB_CACHE_DIR) or over the network."""
-    import tensorflow_hub as hub
+    with warnings.catch_warnings():  # it imports pkg_resources, which warns of its own end
+        warnings.simplefilter("ignore")
+        import tensorflow_hub as hub
     from tensorflow_hub.resolver import tfhub_cache_dir
 
     cached = Path(tfhub_cache_dir(use_temp=True)) / hashlib.sha1(handle.encode()).hexdigest()

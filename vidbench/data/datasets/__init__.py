@@ -34,7 +34,13 @@ def load_dataset(name: str, split: str = "val", data_dir: Path | None = None, **
     if not found.videos:
         raise UserError(f"dataset {name}: no videos in split {split!r} of {data_dir or 'its folder'}")
     if label_map:
-        found = _renamed(found, read_label_map(label_map))
+        names = read_label_map(label_map)
+        known = {canonical_label(video.label) for video in found.videos if video.label is not None}
+        if unused := sorted(names.keys() - known):
+            raise UserError(
+                f"{label_map}: the data has no label {unused[0]!r}; it has {', '.join(sorted(known)[:8])} …"
+            )
+        found = _renamed(found, names)
     videos = (
         replace(video, video_id=printable(video.video_id), label=video.label and printable(video.label))
         for video in found.videos

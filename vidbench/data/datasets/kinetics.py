@@ -22,6 +22,8 @@ def kinetics(data_dir: Path | None, split: str = "val", version: str = "400", po
     `.txt` for 600, preferred there because its CSV is incomplete) lie beside them. With a fetch manifest its
     verified clips are listed, else the annotations; `population` "annotations" or "found" overrides.
     """
+    if str(version) == "700":
+        raise UserError("Kinetics-700 is here in its 2020 version: --kinetics-version 700-2020")
     if str(version) not in KINETICS_VERSIONS:
         raise unknown("Kinetics version", str(version), KINETICS_VERSIONS)
     root = data_dir or ROOT / "data" / "raw" / "kinetics" / str(version) / split

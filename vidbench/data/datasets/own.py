@@ -77,7 +77,10 @@ def table(data_dir: Path | None, split: str = "val", csv_path: Path | None = Non
         except ValueError as problem:
             raise UserError(f"{csv_path}, line {number}: {problem}") from None
     _unique(videos, csv_path)
-    return listed("csv", split, videos)
+    unlabelled = bool(videos) and not any(video.label for video in videos)
+    return listed(
+        "csv", split, videos, ("no row of the table has a value in a column named label",) if unlabelled else ()
+    )
 
 
 def _only_table(root: Path) -> Path | None:

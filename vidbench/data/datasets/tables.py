@@ -19,16 +19,24 @@ def video_files(root: Path) -> Iterator[Path]:
 
 
 def visible_files(root: Path) -> list[Path]:
-    """Every regular file below `root`, sorted; linked folders are entered, once each, hidden ones are not."""
+    """Every regular file below `root`, sorted; linked folders are entered, once each, hidden ones are not.
+
+    A link to a file that is gone is listed too, so that it is reported missing. Raises OSError for a folder that
+    must not be read.
+    """
     found, entered = [], set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_raise):
         place = os.path.realpath(folder)
         folders[:] = [] if place in entered else [name for name in folders if not name.startswith(".")]
         if place not in entered:
             paths = (Path(folder, name) for name in files if not name.startswith("."))
-            found += [path for path in paths if path.is_file()]
+            found += [path for path in paths if path.is_file() or (path.is_symlink() and not path.exists())]
         entered.add(place)
     return sorted(found)
+
+
+def _raise(problem: OSError):
+    raise problem
 
 
 def read_rows(path: Path) -> list[list[str]]:
@@ -49,7 +57,9 @@ def read_table(path: Path, needed: set[str]) -> list[dict[str, str]]:
     rows = read_rows(path)
     header = [name.strip().lower() for name in rows[0]] if rows else []
     if missing := sorted(needed - set(header)):
-        raise UserError(f"{path} lacks the column {', '.join(missing)}; it has {', '.join(header) or 'none'}")
+        raise UserError(
+            f"{path} lacks the column {', '.join(missing)}; its first line names {', '.join(header) or 'none'}"
+        )
     filled = (row + [""] * (len(header) - len(row)) for row in rows[1:] if any(row))
     return [dict(zip(header, (value.strip() for value in row), strict=False)) for row in filled]
 
@@ -59,7 +69,13 @@ def rows_of_split(path: Path, needed: set[str], split: str) -> Iterator[tuple[in
 
     Raises UserError for a row whose split is empty: it would count in every split.
     """
-    for number, row in enumerate(read_table(path, needed), start=2):
+    rows = read_table(path, needed)
+    splits = {row.get("split", split) for row in rows}
+    if rows and split not in splits | {""}:
+        raise UserError(
+            f"{path} has no rows of split {split!r}; it has {', '.join(sorted(splits))}: choose with --split"
+        )
+    for number, row in enumerate(rows, start=2):
         if row.get("split") == "":
             raise UserError(f"{path}, line {number}: the split is empty")
         if row.get("split", split) == split:
@@ -93,5 +109,5 @@ def existing(path: Path | None, name: str) -> Path:
     if path is None:
         raise UserError(f"dataset {name} needs --data-dir DIR")
     if not path.is_dir():
-        raise UserError(f"dataset {name}: no such folder: {path}")
+        raise UserError(f"dataset {name}: no such folder: {path}; data/README.md says what goes where")
     return path
