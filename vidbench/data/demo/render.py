@@ -1,7 +1,6 @@
 """From the description of a clip to its frames."""
 
 from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -26,7 +25,7 @@ def render(spec: ClipSpec) -> Clip:
     frames = frames[::-1] if backwards else frames
     frames = frames[:, :, ::-1] if spec.mirrored else frames
     name = f"{spec.action}, seed {spec.seed}, group {spec.group}"
-    video = Video(name, Path(), spec.action, group=str(spec.group))
+    video = Video(name, None, spec.action, group=str(spec.group))
     return Clip(np.ascontiguousarray(frames), np.arange(len(frames)) / FPS, video)
 
 
