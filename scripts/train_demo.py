@@ -4,6 +4,8 @@ python scripts/train_demo.py    # data/demo/model.keras, about 15 minutes on two
 python scripts/train_demo.py --time-blind --start-from data/demo/model.keras \\
     --frames 2 --closer 0.6 --epochs 60 --rate 0.0015    # data/demo/frames.keras
 
+python scripts/train_demo.py --tied 0.95 --out data/cache/demo_tied    # a network that learns the scenes instead
+
 Stills of cluttered scenes say little, so the twin needs help to leave chance: the spatial kernels of the demo
 model to begin with, closer views, and many small steps (who is blind to time needs few frames of a clip at once).
 """
@@ -40,6 +42,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--time-blind", action="store_true", help="temporal kernels of 1: the twin demo-frames")
     parser.add_argument("--frames", type=int, help="random frames a clip to train on (all 16)")
     parser.add_argument("--closer", type=float, default=0.15, help="zoom in by up to e to this power")
+    parser.add_argument("--tied", type=float, default=0.0, help="share of train clips whose scene goes with the class")
     parser.add_argument("--start-from", type=Path, help="a .keras file of tiny2plus1d whose weights to begin with")
     return parser.parse_args(arguments)
 
@@ -159,6 +162,7 @@ def save(model: keras.Model, args: argparse.Namespace, minutes: float, accuracy:
         "clips": args.clips,
         "epochs": args.epochs,
         "seed": args.seed,
+        "tied": args.tied,
         "minutes": round(minutes, 1),
         "val_top1": round(100 * accuracy, 1),
     }
@@ -178,8 +182,9 @@ def save(model: keras.Model, args: argparse.Namespace, minutes: float, accuracy:
 def main() -> None:
     args = parse(sys.argv[1:])
     data = {}
-    for split, folder, count in (("train", args.cache, args.clips), ("val", args.out, None)):
-        specs = demo_specs(split, count)
+    cache = args.cache.with_name(f"{args.cache.name}_tied{args.tied:g}") if args.tied else args.cache
+    for split, folder, count, tied in (("train", cache, args.clips, args.tied), ("val", args.out, None, 0.0)):
+        specs = demo_specs(split, count, tied=tied)
         paths = draw_dataset(folder, specs, split, args.workers, progress=True)
         labels = np.array([ACTIONS.index(spec.action) for spec in specs])
         data[split] = read_clips(paths, folder / f"{split}_{len(specs)}.npy" if split == "train" else None), labels

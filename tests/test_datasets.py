@@ -327,11 +327,11 @@ def test_a_link_to_nothing_is_listed_as_missing(tmp_path):
     assert ids(load_dataset("folder", "val", tmp_path)) == ["run/a.mp4", "run/b.mp4"]
 
 
-def test_mistakes_in_tables_are_named(tmp_path):
+def test_mistakes_in_tables_are_named(tmp_path, caplog):
     touch(tmp_path / "d", "walk/a.mp4")
     (tmp_path / "map.csv").write_text("from,to\nwlak,walking\n")
-    with pytest.raises(UserError, match=r"map\.csv: the data has no label 'wlak'; it has walk"):
-        load_dataset("folder", "val", tmp_path / "d", label_map=tmp_path / "map.csv")
+    load_dataset("folder", "val", tmp_path / "d", label_map=tmp_path / "map.csv")
+    assert "map.csv: the data has no label 'wlak'" in caplog.text
     (tmp_path / "x.csv").write_text("path,lable,split\na.mp4,run,train\n")
     with pytest.raises(UserError, match="has no rows of split 'val'; it has train: choose with --split"):
         load_dataset("csv", "val", csv_path=tmp_path / "x.csv")

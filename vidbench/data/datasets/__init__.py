@@ -5,6 +5,7 @@ Nothing is decoded here: a listing reads file names and annotation tables only.
 
 import hashlib
 import importlib
+import logging
 import pkgutil
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,6 +17,8 @@ from vidbench.data.records import Video
 from vidbench.utils import UserError, canonical_label, printable, unknown
 
 __all__ = ["DATASETS", "ROOT", "Dataset", "dataset", "load_dataset", "read_label_map", "select", "shard_of"]
+
+log = logging.getLogger(__name__)
 
 for _module in pkgutil.iter_modules(__path__):  # a new data set is one new file
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -37,9 +40,7 @@ def load_dataset(name: str, split: str = "val", data_dir: Path | None = None, **
         names = read_label_map(label_map)
         known = {canonical_label(video.label) for video in found.videos if video.label is not None}
         if unused := sorted(names.keys() - known):
-            raise UserError(
-                f"{label_map}: the data has no label {unused[0]!r}; it has {', '.join(sorted(known)[:8])} …"
-            )
+            log.warning("%s: the data has no label %s", label_map, ", ".join(map(repr, unused)))
         found = _renamed(found, names)
     videos = (
         replace(video, video_id=printable(video.video_id), label=video.label and printable(video.label))
