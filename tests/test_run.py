@@ -174,18 +174,23 @@ def test_killed_three_times_it_ends_with_the_same_predictions(settings):
     assert predictions(settings) == predictions(replace(settings, name="whole"))
 
 
-def test_ctrl_c_ends_with_130_and_keeps_the_rows(settings):
-    for number in range(3, 60):
-        write_video(settings.data_dir / "val" / "red" / f"{number}.mkv", solid((255, 0, 0), 12, 240, 320))
-    process = subprocess.Popen(
+def started(settings) -> subprocess.Popen:
+    """The command in a group of its own, as a terminal starts it: Ctrl-C reaches its workers too."""
+    return subprocess.Popen(
         command(settings),
         cwd=ROOT,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # a terminal interrupts the whole group, workers too
+        start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
     )
+
+
+def test_ctrl_c_ends_with_130_and_keeps_the_rows(settings):
+    for number in range(3, 60):
+        write_video(settings.data_dir / "val" / "red" / f"{number}.mkv", solid((255, 0, 0), 12, 240, 320))
+    process = started(settings)
     table_file = settings.results_dir / settings.name / "predictions.csv"
     while process.poll() is None and (not table_file.exists() or table_file.read_bytes().count(b"\n") < 4):
         time.sleep(0.005)
@@ -331,15 +336,7 @@ def test_clips_that_could_not_be_cached_are_in_the_report(settings, tmp_path):
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 1.0])
 def test_ctrl_c_while_it_starts_shows_no_traceback(settings, seconds):
-    process = subprocess.Popen(
-        command(settings),
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = started(settings)
     while "numpy" not in Path(f"/proc/{process.pid}/maps").read_text():  # the kit is being imported
         time.sleep(0.01)
     time.sleep(seconds)

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 
@@ -27,35 +26,6 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
         file.write("whole")
         assert not target.exists()
     assert target.read_text() == "whole" and len(list(target.parent.iterdir())) == 1
-
-
-def test_the_quota_of_a_container_counts(tmp_path):
-    assert utils.cgroup_quota(tmp_path) is None
-    (tmp_path / "cpu.max").write_text("150000 100000\n")
-    assert utils.cgroup_quota(tmp_path) == 1.5
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert utils.cgroup_quota(tmp_path) is None
-    (tmp_path / "cpu.max").unlink()
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("400000")
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
-    assert utils.cgroup_quota(tmp_path) == 4.0
-
-
-def test_the_affinity_counts(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
-    assert utils.usable_cpus() == 1
-
-
-def test_held_stderr_is_shown_only_on_failure():
-    code = (
-        "import os\nfrom vidbench.utils import stderr_held\n"
-        "with stderr_held(): os.write(2, b'noise')\n"
-        "try:\n with stderr_held():\n  os.write(2, b'why'); raise OSError\nexcept OSError: pass\n"
-        "os.write(2, b' after')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr == "why after"
 
 
 @pytest.mark.parametrize("module", ["vidbench", "vidbench.data", "vidbench.data.load", "vidbench.run"])

@@ -8,9 +8,10 @@ from vidbench.arguments import EvaluateSettings
 from vidbench.data.datasets import shard_of
 from vidbench.data.load import Sample
 from vidbench.data.records import Video
+from vidbench.machine import usable_cpus
 from vidbench.predict import score
 from vidbench.prepare import list_videos, load_classifier, loader_of, match_classes
-from vidbench.utils import readable_bytes, readable_seconds, usable_cpus
+from vidbench.utils import readable_bytes, readable_seconds
 
 if TYPE_CHECKING:
     from vidbench.models import Classifier

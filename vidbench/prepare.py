@@ -10,7 +10,8 @@ from vidbench.arguments import EvaluateSettings, ModelSettings
 from vidbench.data.datasets import DATASETS, ROOT, Dataset, load_dataset, select
 from vidbench.data.load import VideoLoader
 from vidbench.data.records import Video
-from vidbench.utils import UserError, canonical_label, usable_cpus
+from vidbench.machine import usable_cpus
+from vidbench.utils import UserError, canonical_label
 
 if TYPE_CHECKING:
     from vidbench.models import Classifier

@@ -15,9 +15,10 @@ import pandas as pd
 from vidbench import metrics
 from vidbench.commands import command_errors
 from vidbench.data.datasets import ROOT
+from vidbench.machine import usable_cpus
 from vidbench.predict import row_hits
 from vidbench.results import RunFolder, read_report
-from vidbench.utils import UserError, canonical_label, usable_cpus
+from vidbench.utils import UserError, canonical_label
 
 LIBRARIES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "av", "tensorflow-hub", "pandas")
 

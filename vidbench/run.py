@@ -16,18 +16,13 @@ from vidbench.data.datasets.tables import video_files
 from vidbench.data.images import frame_files, is_frame
 from vidbench.data.load import Failure
 from vidbench.data.records import Video
+from vidbench.machine import peak_memory_mb
 from vidbench.metrics import ranking
 from vidbench.predict import evaluate, score
 from vidbench.prepare import list_videos, load_classifier, loader_of, match_classes
 from vidbench.report import environment, summary, timing_of
 from vidbench.results import RunFolder
-from vidbench.utils import (
-    UserError,
-    peak_memory_mb,
-    printable,
-    sha256_of,
-    written_whole,
-)
+from vidbench.utils import UserError, printable, sha256_of, written_whole
 
 if TYPE_CHECKING:
     from vidbench.models import Classifier

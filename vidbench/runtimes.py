@@ -13,7 +13,8 @@ from tensorflow.core.protobuf.config_pb2 import ConfigProto
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.python.grappler import tf_optimizer  # no public way to rewrite one graph and no other
 
-from vidbench.utils import UserError, stderr_held, usable_cpus
+from vidbench.machine import stderr_held, usable_cpus
+from vidbench.utils import UserError
 
 PRECISIONS = ("float32", "bfloat16")
 KEPT_SHAPES = 4

@@ -2,11 +2,7 @@
 
 import difflib
 import hashlib
-import os
 import re
-import resource
-import sys
-import tempfile
 import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
@@ -74,56 +70,6 @@ def written_whole(path: Path, mode: str = "w", **options) -> Iterator[IO]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-@contextmanager
-def stderr_held() -> Iterator[None]:
-    """Hold back what native code writes to stderr in the block; it is shown only when the block fails.
-
-    TensorFlow's start-up lines come from C++ before its log level counts, and would bury a one-line error.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            held.seek(0)
-            os.write(kept, held.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def usable_cpus() -> int:
-    """How many processors this process may really use: the affinity mask, cut by the container's quota.
-
-    `os.cpu_count()` is the host's number, which a container of two cores on a host of 64 must not believe.
-    """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cgroup_quota(Path("/sys/fs/cgroup"))
-    return max(1, min(allowed, int(quota) if quota else allowed))
-
-
-def cgroup_quota(root: Path) -> float | None:
-    """The CPU quota in processors that a cgroup folder (v2, then v1) sets, or None where it sets none."""
-    try:
-        if (root / "cpu.max").is_file():
-            quota, period = (root / "cpu.max").read_text().split()
-        else:
-            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text()
-            period = (root / "cpu" / "cpu.cfs_period_us").read_text()
-        return max(1.0, float(quota) / float(period)) if float(quota) > 0 else None
-    except (OSError, ValueError):  # no such file, or the word "max"
-        return None
-
-
-def peak_memory_mb() -> int:
-    """The largest resident size of this process so far, in MB."""
-    scale = 1024 if sys.platform != "darwin" else 1024**2  # Linux counts in kB, macOS in bytes
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
 
 
 def readable_bytes(count: float) -> str:

@@ -22,7 +22,8 @@ from vidbench.data.process import assemble_views
 from vidbench.data.protocol import Protocol
 from vidbench.data.records import Clip, Video
 from vidbench.data.workers import Done, Task, load_clip, worker_pool
-from vidbench.utils import UserError, usable_cpus
+from vidbench.machine import usable_cpus
+from vidbench.utils import UserError
 
 log = logging.getLogger(__name__)
 

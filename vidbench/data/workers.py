@@ -21,7 +21,7 @@ from vidbench.data.integrity import check_file
 from vidbench.data.process import process_frame
 from vidbench.data.protocol import Protocol
 from vidbench.data.records import Video
-from vidbench.utils import peak_memory_mb
+from vidbench.machine import peak_memory_mb
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from vidbench.data.datasets.registry import ROOT
-from vidbench.utils import UserError, stderr_held, unknown
+from vidbench.machine import stderr_held
+from vidbench.utils import UserError, unknown
 
 with stderr_held():  # TensorFlow's start-up lines would bury ours
     import keras
