@@ -111,6 +111,8 @@ def parse_settings(settings: type, arguments: list[str] | None = None, **options
     for item in fields(settings):
         if item.metadata["parse"] and item.name in values:
             values[item.name] = item.metadata["parse"](values[item.name])
+        if item.metadata["positional"]:
+            values[item.name] = tuple(values[item.name])
     return settings(**values)
 
 
