@@ -10,7 +10,7 @@ from conftest import moving_square, write_video
 from vidbench.data.datasets import load_dataset
 from vidbench.data.datasets.tables import read_table
 from vidbench.data.decode import probe
-from vidbench.data.fetch import fetch_kinetics
+from vidbench.data.fetch import fetch_file, fetch_kinetics
 from vidbench.utils import UserError
 
 
@@ -103,3 +103,77 @@ def test_an_archive_that_breaks_off_keeps_what_came_before(tmp_path, server):
         fetch_kinetics("400", "val", tmp_path / "v", num_videos=8, base_url=server[0])
     clips = list((tmp_path / "v").glob("*.mp4"))
     assert all(probe(clip).num_frames == 6 for clip in clips)
+
+
+BYTES = bytes(range(256)) * 4000
+
+
+class Dropping(http.server.BaseHTTPRequestHandler):
+    """Serves BYTES, by range where it is told to, and drops the connection after `server.drops.pop(0)` bytes."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.asked.append(self.headers.get("Range"))
+        if self.path != "/file.bin":
+            self.send_error(404)
+            return
+        start = int((self.headers.get("Range") or "bytes=0-")[6:-1]) if self.server.ranges else 0
+        if start >= len(BYTES):
+            self.send_error(416)
+            return
+        body = BYTES[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: self.server.drops.pop(0) if self.server.drops else None])
+        self.close_connection = True
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture
+def dropping():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dropping) as http_server:
+        http_server.asked, http_server.drops, http_server.ranges = [], [], True
+        http_server.url = f"http://127.0.0.1:{http_server.server_port}/file.bin"
+        threading.Thread(target=http_server.serve_forever, daemon=True).start()
+        yield http_server
+        http_server.shutdown()
+
+
+def test_a_file_comes_whole(tmp_path, dropping):
+    fetch_file(dropping.url, tmp_path / "new" / "file.bin")
+    assert (tmp_path / "new" / "file.bin").read_bytes() == BYTES
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["file.bin"]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_dropped_connection_goes_on_where_the_server_allows(tmp_path, dropping, ranges):
+    dropping.drops, dropping.ranges = [1000, 2000], ranges
+    fetch_file(dropping.url, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == BYTES
+    assert dropping.asked[0] is None and dropping.asked[1] == "bytes=1000-" and len(dropping.asked) == 3
+
+
+def test_what_has_come_is_kept_for_the_next_call(tmp_path, dropping):
+    dropping.drops = [1000, 1000, 1000]
+    with pytest.raises(UserError, match=r"stopped 3 times before its end; what was fetched is kept"):
+        fetch_file(dropping.url, tmp_path / "file.bin")
+    assert not (tmp_path / "file.bin").exists() and (tmp_path / "file.bin.part").stat().st_size == 3000
+    fetch_file(dropping.url, tmp_path / "file.bin")
+    assert dropping.asked[-1] == "bytes=3000-" and (tmp_path / "file.bin").read_bytes() == BYTES
+
+
+def test_a_part_that_is_longer_than_the_file_is_thrown_away(tmp_path, dropping):
+    (tmp_path / "file.bin.part").write_bytes(BYTES + b"more")
+    fetch_file(dropping.url, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == BYTES
+
+
+def test_an_address_without_a_file_says_so(tmp_path, dropping):
+    with pytest.raises(UserError, match=r"file.txt cannot be reached: Not Found"):
+        fetch_file(dropping.url.replace(".bin", ".txt"), tmp_path / "file.txt")
+    with pytest.raises(UserError, match=r"cannot be reached: .*refused"):
+        fetch_file("http://127.0.0.1:9/file.bin", tmp_path / "file.bin")

@@ -1,10 +1,11 @@
-"""Bytes from elsewhere: Kinetics clips out of the archives that the CVDF hosts.
+"""Bytes from elsewhere: Kinetics clips out of the archives that the CVDF hosts, and single files.
 
 An archive is read as a stream and left as soon as enough wanted clips are out of it; none lies on the disk.
 `manifest.csv` (key, status, bytes, sha256) says which clips a subset is.
 """
 
 import csv
+import http.client
 import logging
 import posixpath
 import shutil
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from vidbench.data.datasets.kinetics import KINETICS_NAME, KINETICS_VERSIONS
 from vidbench.data.datasets.tables import read_table
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 CVDF = "https://s3.amazonaws.com/kinetics/"
 FOLDERS = {"400": ("400", "k400"), "600": ("600", "k600"), "700-2020": ("700_2020", "k700_2020")}
 TIMEOUT_SECONDS = 30
+CHUNK_BYTES = 1 << 20
 MANIFEST_COLUMNS = ["key", "status", "bytes", "sha256"]
 
 
@@ -61,6 +64,47 @@ def fetch_kinetics(
             if len(have) >= num_videos:
                 return len(have)
     return len(have)
+
+
+def fetch_file(url: str, target: Path, tries: int = 3) -> None:
+    """Fetch one file to `target`, whole or not at all, with a progress bar.
+
+    What has come lies in `<target>.part` meanwhile; a dropped connection, or the next call, goes on behind it where
+    the server allows. Raises UserError when nothing answers, or when it drops `tries` times.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    for _ in range(tries):
+        if _fetch_part(url, part):
+            part.replace(target)
+            return
+    raise UserError(f"{url} stopped {tries} times before its end; what was fetched is kept, the same call goes on")
+
+
+def _fetch_part(url: str, part: Path) -> bool:
+    """Append to `part` what it lacks of the file, as far as the connection lasts; whether it is whole now."""
+    have = part.stat().st_size if part.exists() else 0
+    try:
+        response = _request(url, {"Range": f"bytes={have}-"} if have else {})
+    except OSError as problem:
+        if not have or getattr(problem, "code", None) != 416:
+            raise _unreachable(url, problem) from None
+        part.unlink()  # the server has no bytes there: what lies here is of another file
+        return False
+    with response:
+        have = have if response.status == 206 else 0
+        length = response.headers.get("Content-Length")
+        total = None if length is None else have + int(length)
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=posixpath.basename(url))
+        with bar, part.open("ab" if have else "wb") as file:
+            try:
+                while chunk := response.read(CHUNK_BYTES):
+                    file.write(chunk)
+                    bar.update(len(chunk))
+            except (OSError, http.client.HTTPException) as problem:
+                log.info("%s: %s", url, problem)
+                return False
+    return total is None or part.stat().st_size == total
 
 
 def _clips_of(url: str, folder: Path, have: set[str]) -> Iterator[Path]:
@@ -101,13 +145,20 @@ def _text(url: str) -> str:
 
 
 def _opened(url: str):
+    try:
+        return _request(url)
+    except OSError as problem:
+        raise _unreachable(url, problem) from None
+
+
+def _request(url: str, headers: dict[str, str] | None = None):
     parts = urllib.parse.urlsplit(url)
     address = parts._replace(path=urllib.parse.quote(urllib.parse.unquote(parts.path))).geturl()
-    try:
-        return urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS)
-    except (urllib.error.URLError, OSError) as problem:
-        reason = getattr(problem, "reason", None) or problem
-        raise UserError(f"{url} cannot be reached: {reason}") from None
+    return urllib.request.urlopen(urllib.request.Request(address, headers=headers or {}), timeout=TIMEOUT_SECONDS)
+
+
+def _unreachable(url: str, problem: OSError) -> UserError:
+    return UserError(f"{url} cannot be reached: {getattr(problem, 'reason', None) or problem}")
 
 
 def _noted(manifest: Path) -> set[str]:
