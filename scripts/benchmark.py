@@ -1,10 +1,14 @@
-"""Decoding, the model and both together, measured in turn on the same clips: python scripts/benchmark.py CLIP…
+"""How fast is it? Rows take turns, round after round; ratios are taken within a round, because machines drift.
 
-Prints medians over the rounds; ratios are taken within a round, because machines drift and a round drifts little.
-Weights do not change the speed, so the architecture runs with random ones, on as many classes as Kinetics-400 has.
+    python scripts/benchmark.py pipeline CLIP…    decoding, one model, and both together, on clips of yours
+    python scripts/benchmark.py models [NAME…]    one view through every architecture, at its own size
+
+Prints medians over the rounds, as Markdown. Weights do not change the speed, so architectures run with random ones,
+on as many classes as Kinetics-400 has.
 """
 
 import argparse
+import importlib.metadata
 import os
 import statistics
 import subprocess
@@ -33,21 +37,79 @@ SCRIPTS = Path(__file__).parent
 def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="video files")
-    parser.add_argument("--model", default="i3d", help="an architecture (default: i3d)")
-    parser.add_argument("--num-frames", type=int, default=64)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--copies", type=int, default=2, help="score each clip so often in a round (default: 2)")
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--debug", action="store_true", help="show the traceback behind an error line")
+    parts = parser.add_subparsers(dest="part", required=True)
+    pipeline = parts.add_parser("pipeline", help="decoding, one model, and both together")
+    pipeline.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="video files")
+    pipeline.add_argument("--model", default="i3d", help="an architecture (default: i3d)")
+    pipeline.add_argument("--num-frames", type=int, default=64)
+    pipeline.add_argument("--batch-size", type=int, default=8)
+    pipeline.add_argument("--copies", type=int, default=2, help="score each clip so often in a round (default: 2)")
+    models = parts.add_parser("models", help="one view through every architecture")
+    models.add_argument("names", nargs="*", metavar="NAME", help="architectures (default: all)")
+    for part in (pipeline, models):
+        part.add_argument("--rounds", type=int, default=5)
     wanted = parser.parse_args()
     with command_errors("benchmark") as ending, tempfile.TemporaryDirectory() as folder:
         ending.debug = wanted.debug
-        print(benchmark(wanted, Path(folder)))
+        print(pipeline_table(wanted, Path(folder)) if wanted.part == "pipeline" else models_table(wanted))
 
 
-def benchmark(wanted: argparse.Namespace, folder: Path) -> str:
-    """The table, as Markdown."""
+def models_table(wanted: argparse.Namespace) -> str:
+    """Seconds and arithmetic of one view through each architecture, in both precisions."""
+    from vidbench.models.registry import ARCHITECTURES
+
+    lines = [
+        "| model | a view | GFLOP | float32, seconds | GFLOP/s | bfloat16, seconds | × float32 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [model_row(name, wanted.rounds) for name in wanted.names or sorted(ARCHITECTURES)]
+    return "\n".join([*lines, "", f"- {wanted.rounds} rounds, medians, one view at a time; {machine()}"])
+
+
+def model_row(name: str, num_rounds: int) -> str:
+    """One architecture's row of `models_table`."""
+    models = random_classifiers(name)
+    protocol = models["float32"].spec.protocol
+    view = (protocol.num_frames, *protocol.frame_size)
+    clip = np.random.default_rng(0).integers(0, 256, (1, *view, 3), dtype=np.uint8)
+    for model in models.values():
+        model(clip)  # traced, warm
+    rounds = [{key: seconds(lambda m=m: m(clip)) for key, m in models.items()} for _ in range(num_rounds)]
+    full, half = (statistics.median(row[key] for row in rounds) for key in ("float32", "bfloat16"))
+    ratio = statistics.median(row["bfloat16"] / row["float32"] for row in rounds)
+    gflop = models["float32"].gflop(view[0], view[1:])
+    cells = (name, " × ".join(map(str, view)), f"{gflop:.1f}", f"{full:.3f}", f"{gflop / full:.0f}", f"{half:.3f}")
+    return f"| {' | '.join(cells)} | {ratio:.2f} |"
+
+
+def random_classifiers(name: str) -> dict:
+    """An architecture with random weights, as a classifier in each precision."""
+    from vidbench.models import build_model, network_classifier
+    from vidbench.models.registry import find_architecture
+    from vidbench.runtimes import PRECISIONS, device_name, use_all_cpus
+
+    use_all_cpus()
+    device_name()  # the first look for a GPU talks; it is held back there
+    classes = kinetics_classes("400")
+    network = build_model(name, len(classes))
+    spec = find_architecture(name).spec(classes=classes)
+    return {precision: network_classifier(network, spec, precision) for precision in PRECISIONS}
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    from vidbench.runtimes import device_name, on_jax
+
+    facts = environment()
+    device = facts["cpu"] if device_name() == "CPU" else device_name()
+    library = "jax" if on_jax() else "tensorflow"
+    version = importlib.metadata.version(library)
+    return f"{device}, {facts['usable_cpus']} processors, {library} {version}, commit {facts['commit']}"
+
+
+def pipeline_table(wanted: argparse.Namespace, folder: Path) -> str:
+    """Decoding, one model in both precisions, and the whole run."""
     if missing := [clip for clip in wanted.clips if not clip.is_file()]:
         raise UserError(f"no such clip: {missing[0]}")
     link_clips(wanted.clips, wanted.copies, folder / "data")
@@ -88,7 +150,6 @@ def report(wanted, folder: Path, settings: EvaluateSettings, rounds: list[dict],
         lines.append(f"| {name} | {each:.3f} | {ratio:.2f} |")
     memory, cached = as_commands(settings)
     clips = list((folder / "cache").rglob("*.npy"))
-    facts = environment()
     return "\n".join(
         [
             *lines,
@@ -97,8 +158,7 @@ def report(wanted, folder: Path, settings: EvaluateSettings, rounds: list[dict],
             f"its largest worker {memory['largest_worker']:,} MB",
             f"- second run, all clips cached: {cached:.3f} s a clip",
             f"- cache: {max(clip.stat().st_size for clip in clips) / 1e6:.2f} MB a clip at most",
-            f"- {num_videos} clips a round, {len(rounds)} rounds, medians; {facts['cpu']}, {facts['usable_cpus']} "
-            f"processors, TensorFlow {facts['tensorflow']}, commit {facts['commit']}",
+            f"- {num_videos} clips a round, {len(rounds)} rounds, medians; {machine()}",
         ]
     )
 
@@ -127,15 +187,15 @@ def link_clips(clips: list[Path], copies: int, folder: Path) -> None:
 def random_model(name: str, num_frames: int, folder: Path) -> Path:
     """An architecture with random weights, saved with the spec that a run needs."""
     from vidbench.models import build_model, save_model
-    from vidbench.models.registry import PROTOCOLS
-    from vidbench.models.spec import Spec
+    from vidbench.models.registry import find_architecture
     from vidbench.runtimes import device_name
 
     device_name()  # the first look for a GPU talks; it is held back there
     classes = kinetics_classes("400")
     network = build_model(name, len(classes))
-    protocol = PROTOCOLS[name].override(num_frames=num_frames)
-    save_model(network, folder / "random.keras", Spec("random", classes, protocol, domain="nothing: random weights"))
+    spec = replace(find_architecture(name).spec(classes=classes), name="random", domain="nothing: random weights")
+    spec = spec.with_protocol(spec.protocol.override(num_frames=num_frames))
+    save_model(network, folder / "random.keras", spec)
     return folder / "random.keras"
 
 

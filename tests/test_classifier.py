@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from vidbench import runtimes
 from vidbench.data.protocol import Protocol
 from vidbench.models import gflop, load_model
 from vidbench.models.classifier import network_classifier
 from vidbench.models.spec import Spec
+from vidbench.runtimes import devices
+from vidbench.runtimes.tensorflow import KEPT_SHAPES
 from vidbench.utils import UserError
 
 PROTOCOL = Protocol(num_frames=4, resize="exact", resize_to=(16, 16), crop=None)
@@ -179,8 +180,8 @@ def test_a_recurrent_network_runs_too(clips):
 
 
 def test_another_backend_is_refused(network, monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(UserError, match=r"tensorflow backend, KERAS_BACKEND is jax"):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    with pytest.raises(UserError, match=r"run on tensorflow and jax, KERAS_BACKEND is torch"):
         network_classifier(network, spec())
 
 
@@ -198,7 +199,7 @@ def test_a_network_without_products_cannot_be_bfloat16():
 
 
 def test_a_cpu_without_bfloat16_is_warned_of(network, caplog, monkeypatch):
-    monkeypatch.setattr(runtimes, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(devices, "has_bfloat16", lambda: False)
     with caplog.at_level(logging.WARNING):
         network_classifier(network, spec(), "bfloat16")
     assert "bfloat16 will be slower" in caplog.text
@@ -224,9 +225,9 @@ def test_gflop_of_grouped_and_depthwise_convolutions():
 def test_only_the_last_shapes_are_kept(network):
     classifier = network_classifier(network, spec())
     first = classifier(np.zeros((1, 2, 16, 16, 3), np.uint8))
-    for num_frames in range(3, 3 + runtimes.KEPT_SHAPES):
+    for num_frames in range(3, 3 + KEPT_SHAPES):
         classifier(np.zeros((1, num_frames, 16, 16, 3), np.uint8))
-    assert len(classifier._runtime._traced) == runtimes.KEPT_SHAPES
+    assert len(classifier._runtime._traced) == KEPT_SHAPES
     np.testing.assert_array_equal(classifier(np.zeros((1, 2, 16, 16, 3), np.uint8)), first)
 
 
@@ -235,12 +236,10 @@ def test_its_name_says_what_it_is(classifier):
 
 
 def test_a_cpu_takes_clips_one_by_one_a_gpu_in_batches_and_a_fixed_batch_stays(monkeypatch):
-    import tensorflow as tf
-
     model = load_model("demo")
     model.set_batch_size(5)
     assert model.clips_at_once == 1
-    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["a GPU"])
+    monkeypatch.setattr("vidbench.models.classifier.device_name", lambda: "a GPU")
     model.set_batch_size(5)
     assert model.clips_at_once == 5
     model._fixed_batch = 3

@@ -12,9 +12,9 @@ TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 @pytest.fixture
 def example():
     """Run the file that CONTRIBUTING.md shows under a path; what it registers is forgotten afterwards."""
-    from vidbench.models.registry import ARCHITECTURES, PROTOCOLS
+    from vidbench.models.registry import ARCHITECTURES
 
-    registries = [(registry, dict(registry)) for registry in (DATASETS, ARCHITECTURES, PROTOCOLS)]
+    registries = [(registry, dict(registry)) for registry in (DATASETS, ARCHITECTURES)]
 
     def run(path: str) -> dict:
         (code,) = re.findall(rf"```python\n(# {re.escape(path)}\n.*?)```", TEXT, flags=re.S)

@@ -1,16 +1,13 @@
 """I3D's shape, and what the published weights promise."""
 
-import json
-import os
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from vidbench.models import build_model, load_reference_weights
-from vidbench.models.i3d import MIN_FRAMES, checkpoint_spec, deepmind_spec
-from vidbench.utils import UserError
+from vidbench.models import build_model, hub, spec_of
+from vidbench.models.i3d import MIN_FRAMES, WEIGHTS
 
 
 @pytest.fixture(scope="module")
@@ -58,37 +55,17 @@ def test_all_windows_count_the_same(network):
 
 
 def test_the_published_contract():
-    spec = deepmind_spec(400)
+    spec = spec_of("i3d")
     assert (len(spec.classes), spec.classes[0], spec.value_range, spec.min_frames) == (400, "abseiling", (-1, 1), 9)
     assert (spec.protocol.num_frames, spec.protocol.crop) == (250, (224, 224))
     assert [(row.top1, row.split, row.level) for row in spec.published] == [
         (71.1, "test", "video"),
         (65.96, "val", "clip"),
     ]
-    assert deepmind_spec(600).published == ()
-    with pytest.raises(UserError, match="400 or 600 classes, these have 8"):
-        deepmind_spec(8)
+    module = hub.module_spec("i3d-kinetics-600")
+    assert (module.name, len(module.classes), module.published) == ("i3d-kinetics-600", 600, ())
 
 
 def test_weights_that_never_saw_imagenet_are_not_held_to_those_that_did():
-    assert checkpoint_spec(400, Path("rgb_imagenet/model.ckpt")).published
-    assert not checkpoint_spec(400, Path("rgb_scratch/model.ckpt")).published
-
-
-@pytest.mark.assets
-@pytest.mark.parametrize("golden", ["i3d", "i3d_deepmind"])
-def test_logits_equal_the_reference(golden, monkeypatch):
-    if "VIDBENCH_TEST_ASSETS" not in os.environ:
-        pytest.skip("VIDBENCH_TEST_ASSETS is not set")
-    parity = Path(os.environ["VIDBENCH_TEST_ASSETS"]).parent / "parity"
-    if not (parity / "recipe.py").is_file():
-        pytest.skip("no parity folder beside the assets")
-    monkeypatch.syspath_prepend(parity)
-    import recipe
-
-    wanted = json.loads((parity / "golden" / f"{golden}.json").read_text())
-    network = build_model("i3d", len(wanted["logits"]))
-    load_reference_weights(network, {k: recipe.tensor(k, s, wanted["seed"]) for k, s in wanted["tensors"].items()})
-    clip = recipe.video(wanted["input_shape_bcthw"], wanted["seed"]).transpose(0, 2, 3, 4, 1)
-    logits = np.asarray(network(clip, training=False))[0]
-    assert np.abs(logits - wanted["logits"]).max() / np.std(wanted["logits"]) < 1e-4
+    assert WEIGHTS["kinetics400"].are(Path("rgb_imagenet/model.ckpt"), "")
+    assert not WEIGHTS["kinetics400"].are(Path("rgb_scratch/model.ckpt"), "")

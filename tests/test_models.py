@@ -12,7 +12,7 @@ from keras import layers
 from vidbench import models
 from vidbench.data.classes import kinetics_classes
 from vidbench.data.protocol import Protocol
-from vidbench.models import Spec, available_models, build_model, load_model, registry, save_model
+from vidbench.models import Spec, available_models, build_model, load_model, save_model
 from vidbench.utils import UserError
 
 PROTOCOL = Protocol(num_frames=4, resize="exact", resize_to=(16, 16), crop=None)
@@ -45,17 +45,6 @@ def test_the_names():
     assert {"demo", "demo-frames", "i3d", "i3d-kinetics-400", "i3d-kinetics-600", "tiny2plus1d"} <= set(
         available_models()
     )
-
-
-@pytest.mark.parametrize("name", sorted(registry.ARCHITECTURES))
-def test_every_architecture_gives_logits_at_its_protocol_s_size(name):
-    network = build_model(name, num_classes=3)
-    protocol = registry.PROTOCOLS[name]
-    assert network.name == name
-    shape = network.compute_output_shape((2, protocol.num_frames, *protocol.frame_size, 3))
-    assert tuple(shape) == (2, 3)
-    assert network.compute_dtype == "float32"
-    assert len({layer.name for layer in network.layers}) == len(network.layers)
 
 
 @pytest.mark.parametrize("name", ["i33d", "resnet"])
@@ -149,11 +138,13 @@ def test_damaged_and_missing_files(saved, tmp_path):
 
 def test_an_architecture_needs_weights_of_its_own(saved):
     path, _, _ = saved
-    with pytest.raises(UserError, match=r"i3d is an architecture: give --weights FILE"):
+    with pytest.raises(
+        UserError, match=r"give --weights the name of published ones \(kinetics400, kinetics600\), or a F"
+    ):
         load_model("i3d")
     with pytest.raises(UserError, match=r"holds small, not i3d"):
         load_model("i3d", weights=path)
-    with pytest.raises(UserError, match=r"demo brings its own weights; weights go with i3d"):
+    with pytest.raises(UserError, match=r"demo brings its own weights; weights go with .*i3d"):
         load_model("demo", weights=path)
     with pytest.raises(UserError, match=r"tiny2plus1d takes weights from a .keras file only"):
         load_model("tiny2plus1d", weights="model.ckpt")

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 from vidbench.arguments import EvaluateSettings
@@ -58,3 +60,14 @@ def test_the_map_names_every_module():
     named = set(re.findall(r"[\w/]+\.py", README))
     for path in (ROOT / "vidbench").glob("*.py"):
         assert path.name == "__init__.py" or path.name in named, path.name
+
+
+def test_the_table_of_models_is_what_the_command_prints():
+    command = [sys.executable, "-m", "vidbench.models"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    shown = re.search(r"^\| model +\| a view .*?\n\n", README, flags=re.S | re.M)[0]
+
+    def cells(table):
+        return [[re.sub("-+", "-", cell.strip()) for cell in row.split("|")] for row in table.strip().splitlines()]
+
+    assert cells(shown) == cells(printed)

@@ -17,13 +17,13 @@ def test_bfloat16_is_read_from_the_processor_s_flags(tmp_path):
 
 def test_threads_are_the_usable_cpus_and_a_late_call_is_no_error():
     code = (
-        "import tensorflow as tf; from unittest import mock; from vidbench import runtimes;"
-        "mock.patch.object(runtimes, 'usable_cpus', lambda: 3).start();"
-        "runtimes.use_all_cpus();"
+        "import tensorflow as tf; from unittest import mock; from vidbench.runtimes import devices;"
+        "mock.patch.object(devices, 'usable_cpus', lambda: 3).start();"
+        "devices.use_all_cpus();"
         "print(tf.config.threading.get_intra_op_parallelism_threads());"
         "tf.constant(1) + 1;"
-        "mock.patch.object(runtimes, 'usable_cpus', lambda: 5).start();"
-        "runtimes.use_all_cpus();"
+        "mock.patch.object(devices, 'usable_cpus', lambda: 5).start();"
+        "devices.use_all_cpus();"
         "print(tf.config.threading.get_intra_op_parallelism_threads())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

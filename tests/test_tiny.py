@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from vidbench.models.registry import ARCHITECTURES, PROTOCOLS
+from vidbench.models.registry import ARCHITECTURES
 from vidbench.models.tiny import tiny2plus1d
 
 
@@ -29,8 +29,8 @@ def logits(model, clips):
 
 
 def test_is_registered():
-    assert ARCHITECTURES["tiny2plus1d"] is tiny2plus1d
-    assert PROTOCOLS["tiny2plus1d"].frame_size == (96, 128)
+    assert ARCHITECTURES["tiny2plus1d"].build is tiny2plus1d
+    assert ARCHITECTURES["tiny2plus1d"].protocol.frame_size == (96, 128)
 
 
 def test_gives_finite_float32_logits(model, clips):

@@ -7,14 +7,13 @@ import tensorflow as tf
 from keras import layers
 
 from vidbench.models import build_model, load_reference_weights
+from vidbench.models.registry import ARCHITECTURES, architecture
 from vidbench.models.weights import (
-    RENAMES,
     checkpoint_digest,
     count_classes,
     fold_scales,
     our_layout,
     read_checkpoint,
-    reference_weights,
 )
 from vidbench.utils import UserError
 
@@ -172,11 +171,39 @@ def test_a_model_without_a_table_is_refused():
         load_reference_weights(network, {})
 
 
-def test_a_table_is_registered_once():
-    before = RENAMES["i3d"]
-    with pytest.raises(ValueError, match="already has its reference names"):
-        reference_weights("i3d", None)
-    assert RENAMES["i3d"] is before
+def test_an_architecture_is_registered_once():
+    before = ARCHITECTURES["i3d"]
+    with pytest.raises(ValueError, match="'i3d' is already registered"):
+        architecture(before.protocol)(before.build)
+    assert ARCHITECTURES["i3d"] is before
+
+
+def test_the_head_can_be_left_as_it_is(network, deepmind):
+    """Other classes than the reference's: the last layer stays, everything else is taken over."""
+    larger = build_model("i3d", 5)
+    head = [np.asarray(v) for v in larger.variables if v.path.startswith("logits")]
+    with pytest.raises(ValueError, match=r"2 shapes differ"):
+        load_reference_weights(larger, deepmind)
+    load_reference_weights(larger, deepmind, skip_head=True)
+    load_reference_weights(network, deepmind)
+    wanted = variables(network)
+    for path, value in variables(larger).items():
+        if not path.startswith("logits"):
+            np.testing.assert_array_equal(value, wanted[path], err_msg=path)
+    for got, kept in zip([v for v in larger.variables if v.path.startswith("logits")], head, strict=True):
+        np.testing.assert_array_equal(np.asarray(got), kept)
+    without = {name: value for name, value in deepmind.items() if "/Logits/" not in name}
+    load_reference_weights(larger, without, skip_head=True)  # a backbone's own file
+    with pytest.raises(ValueError, match="1 tensors are of no use: RGB/inception_i3d/more"):
+        load_reference_weights(larger, {**without, "RGB/inception_i3d/more": np.zeros(1)}, skip_head=True)
+
+
+def test_a_hub_module_s_prefix_is_known(network, deepmind):
+    load_reference_weights(network, deepmind)
+    before = variables(network)
+    load_reference_weights(network, {f"module/{name}": value for name, value in deepmind.items()})
+    for path, value in variables(network).items():
+        np.testing.assert_array_equal(value, before[path], err_msg=path)
 
 
 def test_the_class_count_is_the_last_bias(deepmind):

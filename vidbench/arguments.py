@@ -78,7 +78,7 @@ class ModelSettings:
     model_trained_on: str | None = setting(
         None, "with --model-type i3d (the prototype's flags): kinetics-400 or kinetics-600"
     )
-    weights: str | None = setting(None, "weights of a registered architecture: a .keras file or a model.ckpt prefix")
+    weights: str | None = setting(None, "weights of an architecture: a name (kinetics400) or a file")
     model_classes: Path | None = setting(
         None, "class names of a model that has no JSON beside it: a file with one a line"
     )

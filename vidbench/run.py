@@ -109,6 +109,7 @@ def identity_of(settings: EvaluateSettings, model: "Classifier") -> dict:
     return identity | {
         "data_dir": str(Path(settings.data_dir).resolve()) if settings.data_dir else None,
         "model": model.spec.name,
+        "runtime": model.runtime,
         "model_classes": hashlib.sha256(json.dumps(model.spec.classes).encode()).hexdigest(),
         "weights_sha256": model.weights_sha256,
         "kinetics_version": (settings.kinetics_version or "400") if settings.dataset == "kinetics" else None,
@@ -131,6 +132,7 @@ def facts(settings: EvaluateSettings, model: "Classifier", found: Dataset, outsi
             "name": spec.name,
             "domain": spec.domain,
             "classes": len(spec.classes),
+            "runtime": model.runtime,
             "weights_sha256": model.weights_sha256,
             "value_range": list(spec.value_range),
             "published": [asdict(row) for row in spec.published],

@@ -2,10 +2,7 @@
 
 import importlib
 import pkgutil
-import tempfile
-import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from vidbench.data.datasets.registry import ROOT
@@ -14,21 +11,17 @@ from vidbench.utils import UserError, unknown
 
 with stderr_held():  # TensorFlow's start-up lines would bury ours
     import keras
+    import tensorflow  # noqa: F401  on another backend Keras does not import it
 
-from vidbench.data.protocol import Protocol
 from vidbench.models import hub
 from vidbench.models.classifier import Classifier, gflop, network_classifier
-from vidbench.models.registry import ARCHITECTURES, PROTOCOLS, find_architecture
+from vidbench.models.files import load_file, save_model
+from vidbench.models.published import load_architecture
+from vidbench.models.registry import ARCHITECTURES, find_architecture
 from vidbench.models.savedmodel import load_folder
-from vidbench.models.spec import Published, Spec, read_spec, weights_digest, write_spec
-from vidbench.models.weights import (
-    PUBLISHED_SPECS,
-    checkpoint_digest,
-    count_classes,
-    first_line,
-    load_reference_weights,
-    read_checkpoint,
-)
+from vidbench.models.spec import Published, Spec, read_spec
+from vidbench.models.torchfile import is_torch_file
+from vidbench.models.weights import load_reference_weights
 from vidbench.runtimes import device_name, use_all_cpus
 
 __all__ = [
@@ -42,6 +35,7 @@ __all__ = [
     "load_reference_weights",
     "network_classifier",
     "save_model",
+    "spec_of",
 ]
 
 FILES = {"demo": ROOT / "data" / "demo" / "model.keras", "demo-frames": ROOT / "data" / "demo" / "frames.keras"}
@@ -61,10 +55,24 @@ def build_model(name: str, num_classes: int, **options) -> keras.Model:
 
     Raises UserError for an unknown name or fewer than one class.
     """
-    build = find_architecture(name)
+    build = find_architecture(name).build
     if num_classes < 1:
         raise UserError(f"a model needs at least 1 class, got {num_classes}")
     return build(num_classes, **options)
+
+
+def spec_of(name: str) -> Spec:
+    """The contract of a name of `available_models`; an architecture's is that of its first published weights.
+
+    Raises UserError for an unknown name.
+    """
+    if name in FILES:
+        return read_spec(FILES[name].with_suffix(".json"), FILES[name])
+    if name in hub.HANDLES:
+        return hub.module_spec(name)
+    if name not in ARCHITECTURES:
+        raise unknown("model", name, available_models())
+    return ARCHITECTURES[name].spec(next(iter(ARCHITECTURES[name].weights.values()), None))
 
 
 def load_model(
@@ -76,7 +84,8 @@ def load_model(
 ) -> Classifier:
     """A classifier ready for pixels: by name, from a `.keras` file or SavedModel folder, or by hub address.
 
-    weights: for an architecture: a `.keras` file, or a checkpoint as published (`…/model.ckpt`)
+    weights: for an architecture: the name of published ones ("kinetics400", fetched once), or a file of one's own:
+        `.keras`, PyTorch's (`.pth`, `.pyth`, `.ckpt`), a TensorFlow checkpoint (`…/model.ckpt`) or TF-Hub module
     classes: names in the order of the outputs, for files without a spec or instead of the spec's
     precision: "float32" or "bfloat16"
     value_range: what pixels 0 and 255 are taken to, instead of the spec's
@@ -88,89 +97,23 @@ def load_model(
     name, path = str(name_or_path), Path(name_or_path)
     options = {"classes": classes, "precision": precision, "value_range": value_range}
     if name in ARCHITECTURES:
-        return _load_architecture(name, weights, **options)
+        return load_architecture(ARCHITECTURES[name], weights, ROOT, **options)
     if weights is not None:
         raise UserError(f"{name} brings its own weights; weights go with {', '.join(sorted(ARCHITECTURES))}")
     if name in FILES:
-        return _load_keras(FILES[name], **options)
+        return load_file(FILES[name], **options)
     if name in hub.HANDLES:
         return hub.load_module(name, ROOT, **options)
     if name.startswith(("http://", "https://")):
         return hub.load_handle(name, ROOT, **options)
     if path.suffix == ".keras":
-        return _load_keras(path, **options)
+        return load_file(path, **options)
     if path.is_dir():
         return load_folder(path, **options)
+    if path.is_file() and is_torch_file(path):
+        raise UserError(f"{name} is a weight file: give --model ARCHITECTURE --weights {name}")
     if path.is_file():
         raise UserError(f"{name} is neither a .keras file nor a SavedModel folder")
     if path.parent != Path():
         raise UserError(f"there is no model file or folder {name}")
     raise unknown("model", name, available_models())
-
-
-def save_model(network: keras.Model, path: Path, spec: Spec) -> None:
-    """Write `path`, a `.keras` file without optimiser state, and its spec beside it as `.json`.
-
-    Raises UserError for another suffix and for a spec with another number of classes.
-    """
-    path = Path(path)
-    if path.suffix != ".keras":
-        raise UserError(f"a model is saved as .keras, not as {path.name}")
-    if network.output_shape[-1] != len(spec.classes):
-        raise UserError(f"{spec.name} has {len(spec.classes)} classes but gives {network.output_shape[-1]} logits")
-    bare = type(network).from_config(network.get_config())  # never compiled, so without an optimiser
-    bare.set_weights(network.get_weights())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-        part = Path(folder) / path.name
-        bare.save(part)
-        part.replace(path)
-    write_spec(path.with_suffix(".json"), spec, path)
-
-
-def _load_architecture(name: str, weights, classes, precision, value_range) -> Classifier:
-    if weights is None:
-        raise UserError(f"{name} is an architecture: give --weights FILE, a .keras file or a published checkpoint")
-    if Path(weights).suffix == ".keras":
-        model = _load_keras(Path(weights), classes, precision, value_range)
-        if model.network.name != name:
-            raise UserError(f"{weights} holds {model.network.name}, not {name}")
-        return model
-    if name not in PUBLISHED_SPECS:
-        raise UserError(f"{name} takes weights from a .keras file only, not from {weights}")
-    tensors = read_checkpoint(weights)
-    spec = PUBLISHED_SPECS[name](count_classes(name, tensors), Path(weights)).adapted(classes, value_range)
-    network = build_model(name, len(spec.classes))
-    load_reference_weights(network, tensors)
-    return network_classifier(network, spec, precision, checkpoint_digest(weights))
-
-
-def _load_keras(path: Path, classes, precision, value_range) -> Classifier:
-    if not path.is_file():
-        raise UserError(f"there is no model file {path}")
-    spec_path = path.with_suffix(".json")
-    if classes is None and not spec_path.is_file():
-        raise UserError(
-            f"{path} has no {spec_path.name} beside it: name its classes with --model-classes FILE, one a line in the "
-            "order of its outputs"
-        )
-    spec = read_spec(spec_path, path).adapted(classes, value_range) if spec_path.is_file() else None
-    try:
-        network = keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as problem:
-        why = first_line(problem) if zipfile.is_zipfile(path) else "it is no zip archive, or damaged"
-        raise UserError(f"{path} cannot be read as a Keras model: {why}") from None
-    if spec is None:
-        spec = Spec(path.stem, tuple(classes), _usual_protocol(network), value_range=tuple(value_range or (0.0, 1.0)))
-    return network_classifier(network, spec, precision, weights_digest(path))
-
-
-def _usual_protocol(network: keras.Model) -> Protocol:
-    """The protocol of the network's architecture, else the default one, with the sizes that the network insists on."""
-    protocol = PROTOCOLS.get(network.name, Protocol())
-    _, num_frames, height, width, _ = network.input_shape
-    if num_frames:
-        protocol = replace(protocol, num_frames=num_frames)
-    if height and width:
-        protocol = replace(protocol, resize="exact", resize_to=(height, width), crop=None)
-    return protocol

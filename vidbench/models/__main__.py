@@ -1,29 +1,66 @@
-"""`python -m vidbench.models`: every model by name, with what it expects and what was published of it."""
+"""`python -m vidbench.models`: every model by name, what it expects, what it costs and what was published of it."""
 
 import argparse
+import math
+from dataclasses import replace
 
-from vidbench.models import FILES, available_models
-from vidbench.models.i3d import deepmind_spec
-from vidbench.models.registry import PROTOCOLS
-from vidbench.models.spec import Spec, read_spec
+from vidbench.models import FILES, available_models, build_model, gflop, hub, load_model, spec_of
+from vidbench.models.registry import ARCHITECTURES
+from vidbench.models.spec import Spec
+
+FRESH_CLASSES = 400  # for which an architecture without published weights is built here
+COLUMNS = ("model", "a view", "views", "M parameters", "GFLOP", "published G-MAC", "top-1 / top-5", "weights")
 
 
 def main() -> None:
-    """Print one line a model."""
+    """Print one line a model, as a Markdown table."""
     argparse.ArgumentParser(prog="python -m vidbench.models", description=__doc__).parse_args()
-    for name in available_models():
-        if name in PROTOCOLS:
-            protocol, told = PROTOCOLS[name], "an architecture: --weights FILE"
-        else:
-            spec = read_spec(FILES[name].with_suffix(".json"), FILES[name]) if name in FILES else _hub_spec(name)
-            protocol, told = spec.protocol, spec.domain
-            told += "".join(f"; {row.top1} / {row.top5} on {row.dataset} {row.split}" for row in spec.published)
-        height, width = protocol.frame_size
-        print(f"{name:<18} {protocol.num_frames:>3} frames {height:>3}x{width:<3}  {told}")
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *(row_of(name) for name in available_models())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print(
+            "| "
+            + " | ".join(
+                cell.ljust(width, "-" if cell == "---" else " ") for cell, width in zip(row, widths, strict=True)
+            )
+            + " |"
+        )
 
 
-def _hub_spec(name: str) -> Spec:
-    return deepmind_spec(int(name.rpartition("-")[2]), name=name)
+def row_of(name: str) -> tuple[str, ...]:
+    """The cells of `COLUMNS` for one model. The arithmetic, 2 × multiply-adds of one view, is counted in its graph."""
+    spec, network, gmac, weights = spec_of(name), network_of(name), None, "TF-Hub" if name in hub.HANDLES else "shipped"
+    if name in ARCHITECTURES:  # built anew, it takes the architecture's own protocol
+        known = ARCHITECTURES[name]
+        spec, gmac, weights = replace(spec, protocol=known.protocol), known.gmac, ", ".join(known.weights) or "your own"
+    parameters = sum(math.prod(variable.shape) for variable in network.trainable_variables)
+    counted = gflop(network, spec.protocol.num_frames, spec.protocol.frame_size)
+    return (
+        name,
+        view(spec),
+        f"{spec.protocol.clips} × {spec.protocol.crops}",
+        f"{parameters / 1e6:.1f}",
+        f"{counted:.1f}",
+        "" if gmac is None else f"{gmac:g}",
+        "; ".join(f"{row.top1:.1f} / {row.top5:.1f} ({row.split}, {row.level}, {row.views})" for row in spec.published),
+        weights,
+    )
+
+
+def view(spec: Spec) -> str:
+    """The frames and the size of one view: "16 at 15 fps, 112²"."""
+    protocol = spec.protocol
+    height, width = protocol.frame_size
+    rates = {"clips": f" at {protocol.frame_rate} fps", "strided": f" × {protocol.stride}", "whole": " of all"}
+    size = f"{height}²" if height == width else f"{height}×{width}"
+    return f"{protocol.num_frames}{rates[protocol.sampling]}, {size}"
+
+
+def network_of(name: str):
+    """The Keras model behind a name, with fresh weights unless they are shipped."""
+    if name in FILES:
+        return load_model(name).network
+    return build_model("i3d" if name in hub.HANDLES else name, len(spec_of(name).classes) or FRESH_CLASSES)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A classifier: pixels in, logits out, with the contract that says which pixels."""
 
 from collections.abc import Callable
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from vidbench.models.spec import Spec
 from vidbench.models.weights import first_line
-from vidbench.runtimes import TensorFlowRuntime, count_gflop, trace
+from vidbench.runtimes import TensorFlowRuntime, device_name, on_jax
 from vidbench.utils import UserError
 
 GPU_CLIPS = 8  # clips that a GPU is given at once; a CPU is as fast, or faster, with one
@@ -23,28 +24,27 @@ class Classifier:
     spec: the contract; `classifier.spec = classifier.spec.with_protocol(…)` changes which frames are wanted
     network: the Keras model, None for a SavedModel
     precision: "float32" or "bfloat16"
-    runtime: what runs it: "tensorflow"
+    runtime: what runs it: "tensorflow" or "jax"
     weights_sha256: of the weights file (or folder, or checkpoint), None where there is none
     """
 
     def __init__(
         self,
         spec: Spec,
-        function: Callable,
+        runtime: Callable,
         shape: tuple[int | None, ...] = (None, None, None, None, 3),
         num_logits: int | None = None,
-        precision: str = "float32",
         network: keras.Model | None = None,
         weights_sha256: str | None = None,
     ):
-        """`function` takes a (B, T, H, W, 3) uint8 tensor to (B, classes) float32 logits.
+        """`runtime` takes (B, T, H, W, 3) uint8 to (B, classes) float32 logits, see `vidbench.runtimes`.
 
         `shape` has None where any size goes, `num_logits` is None where it is not known before the first call.
-        Raises UserError when it is not the number of classes, and for a precision that cannot be had.
+        Raises UserError when it is not the number of classes.
         """
-        self.spec, self.network, self.precision, self.weights_sha256 = spec, network, precision, weights_sha256
-        self._shape, self._runtime = shape, TensorFlowRuntime(function, precision)
-        self.runtime = self._runtime.name
+        self.spec, self.network, self.weights_sha256 = spec, network, weights_sha256
+        self._shape, self._runtime = shape, runtime
+        self.runtime, self.precision = runtime.name, runtime.precision
         self._fixed_batch = shape[0]
         self.clips_at_once = 1
         self.set_batch_size(GPU_CLIPS)
@@ -62,7 +62,7 @@ class Classifier:
 
     def set_batch_size(self, clips: int) -> None:
         """How many clips a GPU is given at once. A CPU takes them one by one, a model of one batch size takes that."""
-        self.clips_at_once = self._fixed_batch or (clips if tf.config.get_visible_devices("GPU") else 1)
+        self.clips_at_once = self._fixed_batch or (1 if device_name() == "CPU" else clips)
 
     def __repr__(self):
         return f"Classifier({self.spec.name!r}, {len(self.spec.classes)} classes, {self.precision}, {self.runtime})"
@@ -80,7 +80,8 @@ class Classifier:
 
     def gflop(self, num_frames: int, size: tuple[int, int]) -> float:
         """2 × multiply-adds of one view, in 10⁹: convolutions and matrix products, as they stand in the graph."""
-        return self._runtime.gflop((self._shape[0] or 1, num_frames, *size, 3)) / (self._shape[0] or 1)
+        with _unrolled(self.network):
+            return self._runtime.gflop((self._shape[0] or 1, num_frames, *size, 3)) / (self._shape[0] or 1)
 
     def _logits(self, frames: np.ndarray) -> np.ndarray:
         """Logits of at most `clips_at_once` clips; a short last group is filled up, so that all have one shape."""
@@ -107,19 +108,28 @@ class Classifier:
 def network_classifier(network: keras.Model, spec: Spec, precision="float32", weights_sha256=None) -> Classifier:
     """A Keras network, normalised (B, T, H, W, 3) float32 → logits, as a classifier of pixels.
 
-    Raises UserError unless the network has one such input and one such output, and Keras runs on TensorFlow.
+    It runs on Keras's backend. Raises UserError unless the network has one such input and one such output, for a
+    precision that cannot be had, and for another backend than TensorFlow and JAX.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise UserError(f"classifiers run on Keras's tensorflow backend, KERAS_BACKEND is {keras.backend.backend()}")
     inputs, outputs = ([tuple(tensor.shape) for tensor in tensors] for tensors in (network.inputs, network.outputs))
     if [len(shape) for shape in inputs + outputs] != [5, 2] or inputs[0][-1] != 3:
         raise UserError(f"{spec.name} must take one (B, T, H, W, 3) to (B, classes), not {inputs} to {outputs}")
-    scale, shift = spec.scale_and_shift()
+    runtime = _runtime_of(network, *spec.scale_and_shift(), precision)
+    return Classifier(spec, runtime, inputs[0], outputs[0][-1], network, weights_sha256)
+
+
+def _runtime_of(network: keras.Model, scale: np.ndarray, shift: np.ndarray, precision: str):
+    if on_jax():
+        from vidbench.runtimes.jax import JaxRuntime  # an extra, there only where it is asked for
+
+        return JaxRuntime(network, scale, shift, precision)
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(f"classifiers run on tensorflow and jax, KERAS_BACKEND is {keras.backend.backend()}")
 
     def logits(frames):
         return tf.cast(network(tf.cast(frames, tf.float32) * scale + shift, training=False), tf.float32)
 
-    return Classifier(spec, logits, inputs[0], outputs[0][-1], precision, network, weights_sha256)
+    return TensorFlowRuntime(logits, precision)
 
 
 def gflop(model: Classifier | keras.Model, num_frames: int, size: tuple[int, int]) -> float:
@@ -129,4 +139,20 @@ def gflop(model: Classifier | keras.Model, num_frames: int, size: tuple[int, int
     """
     if isinstance(model, Classifier):
         return model.gflop(num_frames, size)
-    return count_gflop(trace(lambda x: model(x, training=False), (1, num_frames, *size, 3), tf.float32))
+    runtime = _runtime_of(model, np.ones(3, np.float32), np.zeros(3, np.float32), "float32")
+    with _unrolled(model):
+        return runtime.gflop((1, num_frames, *size, 3))
+
+
+@contextmanager
+def _unrolled(network: keras.Model | None):
+    """Recurrent layers trace one step after the other meanwhile: what stands in a loop cannot be counted."""
+    parts = network._flatten_layers() if network else ()
+    looped = [layer for layer in parts if getattr(layer, "unroll", None) is False]
+    for layer in looped:
+        layer.unroll = True
+    try:
+        yield
+    finally:
+        for layer in looped:
+            layer.unroll = False

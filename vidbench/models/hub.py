@@ -5,11 +5,14 @@ import hashlib
 import urllib.error
 import urllib.request
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from vidbench.models.classifier import Classifier
-from vidbench.models.i3d import deepmind_spec
+from vidbench.models.i3d import WEIGHTS
+from vidbench.models.registry import ARCHITECTURES
 from vidbench.models.savedmodel import load_folder, load_saved_model
+from vidbench.models.spec import Spec
 from vidbench.models.weights import first_line
 from vidbench.utils import UserError
 
@@ -20,6 +23,7 @@ HANDLES = {  # name → (TF-Hub, Kaggle); that 600 is called like 400 on Kaggle 
     )
     for version in (400, 600)
 }
+MODULE_RANGE = (0.0, 1.0)
 PROBE_SECONDS = 5
 
 
@@ -29,9 +33,19 @@ def load_module(name: str, root: Path, classes=None, precision: str = "float32",
     Whether the modules want pixels in 0…1 or in -1…1 is disputed (google-research#1974): their users feed 0…1,
     which is taken here; `value_range` says otherwise.
     """
-    folder = find_module(name, root / "data" / "models" / name)
-    spec = deepmind_spec(int(name.rpartition("-")[2]), value_range or (0.0, 1.0), name).adapted(classes)
-    return load_saved_model(folder, spec, precision)
+    folder = find_module(name, placed_at(name, root))
+    return load_saved_model(folder, module_spec(name).adapted(classes, value_range), precision)
+
+
+def placed_at(name: str, root: Path) -> Path:
+    """Where the files of a module of `HANDLES` can be placed by hand."""
+    return root / "data" / "models" / name
+
+
+def module_spec(name: str) -> Spec:
+    """The contract of a module of `HANDLES`: that of the weights in it, but pixels are taken to 0…1."""
+    weights = next(weights for weights in WEIGHTS.values() if weights.address == name)
+    return replace(ARCHITECTURES["i3d"].spec(weights), name=name, value_range=MODULE_RANGE)
 
 
 def find_module(name: str, placed: Path) -> Path:

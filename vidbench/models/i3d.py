@@ -5,17 +5,13 @@ https://arxiv.org/abs/1705.07750 (figure 3).
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 from keras import layers
 
-from vidbench.data.classes import kinetics_classes
 from vidbench.data.protocol import Protocol
-from vidbench.models.registry import architecture
-from vidbench.models.spec import Published, Spec
-from vidbench.models.weights import reference_weights
-from vidbench.utils import UserError
+from vidbench.models.registry import Weights, architecture
+from vidbench.models.spec import Published
 
 PROTOCOL = Protocol(
     sampling="whole", num_frames=64, resize="short_side", resize_to=(256, 256), crop=(224, 224), short_videos="repeat"
@@ -29,6 +25,30 @@ PUBLISHED = (  # Kinetics-400, RGB, ImageNet first
     Published(
         65.96, 86.01, "kinetics-400", "val", "clip", "1x1", "the released RGB checkpoint on 79 frames, by others"
     ),
+)
+
+# The paper's protocol: the whole clip, 250 frames of 10 s at 25 a second. The accuracies are of the weights that saw
+# ImageNet first.
+WHOLE_CLIP = replace(PROTOCOL, num_frames=250)
+WEIGHTS = {
+    "kinetics400": Weights("i3d-kinetics-400", PUBLISHED, protocol=WHOLE_CLIP, known_as=("rgb_imagenet",)),
+    "kinetics600": Weights("i3d-kinetics-600", kinetics="600", protocol=WHOLE_CLIP),
+}
+
+# DeepMind's checkpoints; the 600-class file has no prefix, a TF-Hub module may have another. Mixed_5b calls its branch
+# 2b "0a" as well. The last three are for the PyTorch port.
+RENAMES = (
+    (r"^(module/)?(RGB/inception_i3d/)?", ""),
+    (r"^Logits/Conv3d_0c_1x1/", "logits/"),
+    (r"/Branch_0/Conv3d_0a_1x1/", "_b0/"),
+    (r"/Branch_([12])/Conv3d_0a_1x1/", r"_b\1a/"),
+    (r"/Branch_([123])/Conv3d_0[ab]_[13]x[13]/", r"_b\1b/"),
+    (r"/batch_norm/", "_bn/"),
+    (r"/conv_3d/w$", "_conv/kernel"),
+    (r"/conv_3d/b$", "_conv/bias"),
+    (r"^(Mixed_\w+)\.b", r"\1_b"),
+    (r"\.conv3d$", "_conv"),
+    (r"\.bn$", "_bn"),
 )
 
 # Channels of each module: 1x1 | 1x1 → 3x3 | 1x1 → 3x3 | pool → 1x1
@@ -45,7 +65,7 @@ MIXED = {
 }
 
 
-@architecture(PROTOCOL)
+@architecture(PROTOCOL, WEIGHTS, RENAMES, gmac=108, value_range=(-1.0, 1.0), min_frames=MIN_FRAMES)
 def i3d(num_classes: int, dropout: float = 0.5) -> keras.Model:
     """(B, T, H, W, 3) float32, T at least 9, H and W at least 193 → (B, num_classes) float32 logits.
 
@@ -97,53 +117,3 @@ def mixed(x, name: str):
 def max_pool(x, size, strides, name: str):
     """Max pooling with "SAME" padding."""
     return layers.MaxPooling3D(size, strides, padding="same", name=name)(x)
-
-
-def deepmind_spec(num_classes: int, value_range: tuple[float, float] = (-1.0, 1.0), name: str | None = None) -> Spec:
-    """The contract of DeepMind's weights for the 400 or the 600 classes; UserError for another number.
-
-    The paper's protocol: the whole clip, 250 frames of 10 s at 25 a second, short side 256, centre crop 224. Its
-    training code fed -1…1. What was published is of the weights that saw ImageNet first (`rgb_imagenet`).
-    """
-    if num_classes not in (400, 600):
-        raise UserError(f"published I3D weights have 400 or 600 classes, these have {num_classes}: name the classes")
-    return Spec(
-        name=name or f"i3d-kinetics-{num_classes}",
-        classes=kinetics_classes(str(num_classes)),
-        protocol=replace(PROTOCOL, num_frames=250),
-        domain=f"YouTube clips, {num_classes} human actions (Kinetics-{num_classes})",
-        value_range=tuple(value_range),
-        min_frames=MIN_FRAMES,
-        published=PUBLISHED if num_classes == 400 else (),
-    )
-
-
-def checkpoint_spec(num_classes: int, path: Path) -> Spec:
-    """The contract of a released checkpoint file; those of `rgb_scratch` never saw ImageNet and score less."""
-    spec = deepmind_spec(num_classes, name=f"i3d-checkpoint-{num_classes}")
-    scratch = any("scratch" in part for part in path.parts[-2:])
-    return replace(spec, published=()) if scratch else spec
-
-
-reference_weights(
-    "i3d",
-    checkpoint_spec,
-    # DeepMind's checkpoints; the 600-class file has no prefix. Mixed_5b calls its branch 2b "0a" as well.
-    (r"^RGB/inception_i3d/", ""),
-    (r"^Logits/Conv3d_0c_1x1/", "logits/"),
-    (r"/Branch_0/Conv3d_0a_1x1/", "_b0/"),
-    (r"/Branch_([12])/Conv3d_0a_1x1/", r"_b\1a/"),
-    (r"/Branch_([123])/Conv3d_0[ab]_[13]x[13]/", r"_b\1b/"),
-    (r"/batch_norm/", "_bn/"),
-    (r"/conv_3d/w$", "_conv/kernel"),
-    (r"/conv_3d/b$", "_conv/bias"),
-    # The PyTorch port
-    (r"^(Mixed_\w+)\.b", r"\1_b"),
-    (r"\.conv3d\.weight$", "_conv/kernel"),
-    (r"\.conv3d\.bias$", "_conv/bias"),
-    (r"\.bn\.", "_bn/"),
-    (r"_bn/weight$", "_bn/gamma"),
-    (r"_bn/bias$", "_bn/beta"),
-    (r"_bn/running_mean$", "_bn/moving_mean"),
-    (r"_bn/running_var$", "_bn/moving_variance"),
-)

@@ -13,6 +13,7 @@ from vidbench.data.protocol import Protocol
 from vidbench.models.classifier import Classifier
 from vidbench.models.spec import Spec, read_spec, weights_digest
 from vidbench.models.weights import first_line, read_checkpoint
+from vidbench.runtimes import TensorFlowRuntime
 from vidbench.utils import UserError
 
 SIGNATURES = ("default", "serving_default")
@@ -75,7 +76,8 @@ def load_saved_model(folder: Path, spec: Spec, precision: str = "float32", range
     shape = (None,) * 4 if pixels.shape.rank is None else tuple(pixels.shape[:4])
     given = signature.outputs[output].shape
     num_logits = None if given.rank is None else given[-1]
-    return Classifier(spec, logits, (*shape, 3), num_logits, precision, None, weights_digest(folder))
+    runtime = TensorFlowRuntime(logits, precision)
+    return Classifier(spec, runtime, (*shape, 3), num_logits, None, weights_digest(folder))
 
 
 def read_signature(folder: Path) -> Signature:

@@ -1,67 +1,59 @@
 """Weights that others trained: reference names → our variables, and reading TensorFlow checkpoints.
 
-An architecture says how a reference calls its tensors with one table, `reference_weights(name, …)`, in its own
-file. The rest, layouts and batch norm, follows from the shapes and the names alone.
+An architecture says how a reference calls its layers with one table of renames, in its own file. The rest, layouts and
+the names of a layer's variables, follows from the shapes and the names alone.
 """
 
 import glob
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from vidbench.models.spec import Spec
+from vidbench.models.registry import ARCHITECTURES
 from vidbench.utils import UserError, sha256_of
 
-RENAMES: dict[str, tuple[tuple[str, str], ...]] = {}
-PUBLISHED_SPECS: dict[str, Callable[[int, Path], Spec]] = {}
-
-
-def reference_weights(name: str, spec: Callable[[int, Path], Spec], *renames: tuple[str, str]) -> None:
-    """Register what architecture `name` needs to take published weights.
-
-    spec: number of classes and the file → the contract of the published weights, UserError where none has so many
-    renames: (regular expression, replacement), applied in order; what comes out is a variable's path,
-        `<layer>/<variable>`. Tables of several references may stand one after the other where their patterns do
-        not touch each other's names. The last layer's name begins with `logits`.
-    """
-    if name in RENAMES:
-        raise ValueError(f"architecture {name!r} already has its reference names")
-    RENAMES[name], PUBLISHED_SPECS[name] = renames, spec
+HEAD = "logits"  # the layers that make logits of features, in every architecture, have names that begin so
+LEAVES = {"running_mean": "moving_mean", "running_var": "moving_variance"}
+NORM_LEAVES = {"weight": "gamma", "bias": "beta", **LEAVES}
+OTHER_LEAVES = {"weight": "kernel", **LEAVES}
 
 
 def count_classes(name: str, tensors: Mapping[str, np.ndarray]) -> int:
     """How many classes a reference's tensors for architecture `name` tell apart: the length of the last bias."""
     for tensor, value in tensors.items():
-        if re.fullmatch(r"logits\w*/bias", our_name(tensor, RENAMES.get(name, ()))):
+        if re.fullmatch(rf"{HEAD}\w*/bias", our_path(tensor, tensors, _renames(name))):
             return len(value)
     raise UserError(f"these weights hold no last layer that {name} knows: is it another model's file?")
 
 
-def load_reference_weights(model, tensors: Mapping[str, np.ndarray]) -> None:
+def load_reference_weights(model, tensors: Mapping[str, np.ndarray], skip_head: bool = False) -> None:
     """Assign a reference's tensors to the variables of `model`, a Keras model of `build_model`.
 
     Names without a slash are PyTorch's and come in its layout, (O, I, T, H, W) or (O, I); names with one are
     TensorFlow's. Batch counters (`num_batches_tracked`) are dropped. A batch-norm scale that our layer lacks is
     folded into the kernel before it: s · (conv(x) - mean) / std = (s·conv(x) - s·mean) / std.
 
+    skip_head: leave the last layer as it is, for other classes than the reference's
+
     Raises ValueError, before any variable has changed, that names every tensor of no use, every variable without
     a tensor and every wrong shape.
     """
-    if model.name not in RENAMES:
-        raise UserError(f"no reference names are known for {model.name!r}, only for {_some(RENAMES)}")
+    renames = _renames(model.name)
     sources, values = {}, {}
     for name in tensors:
-        if name.endswith("num_batches_tracked"):
+        path = our_path(name, tensors, renames)
+        if name.endswith("num_batches_tracked") or (skip_head and path.startswith(HEAD)):
             continue
-        path = our_name(name, RENAMES[model.name])
         if path in sources:
             raise UserError(f"{model.name}: the tensors {sources[path]} and {name} both stand for {path}")
         sources[path], values[path] = name, our_layout(name, np.asarray(tensors[name]))
     variables = {variable.path: variable for variable in model.variables if "seed_generator" not in variable.path}
+    if skip_head:
+        variables = {path: variable for path, variable in variables.items() if not path.startswith(HEAD)}
     fold_scales(values, set(variables))
     values = {path: _without_unit_axes(value, variables.get(path)) for path, value in values.items()}
     _check(model.name, sources, values, variables)
@@ -69,11 +61,28 @@ def load_reference_weights(model, tensors: Mapping[str, np.ndarray]) -> None:
         variable.assign(values[path])
 
 
-def our_name(name: str, renames: Iterable[tuple[str, str]]) -> str:
-    """A reference's tensor name under our table.
+def our_path(name: str, names: Iterable[str], renames: Iterable[tuple[str, str]]) -> str:
+    """The variable, `<layer>/<variable>`, that a reference's tensor `name`, one of `names`, stands for.
 
-    >>> our_name("head.fc.weight", [(r"^head[.]fc", "logits"), (r"[.]weight$", "/kernel")])
+    The table is applied to a PyTorch name without its last part, which says which variable of the layer it is:
+
+    >>> our_path("head.fc.weight", ["head.fc.weight"], [(r"^head[.]fc$", "logits")])
     'logits/kernel'
+    >>> our_path("1.bias", ["1.weight", "1.bias", "1.running_mean"], [(r"^1$", "stem_bn")])
+    'stem_bn/beta'
+    """
+    if "/" in name:
+        return our_name(name, renames)
+    layer, _, leaf = name.rpartition(".")
+    leaves = NORM_LEAVES if f"{layer}.running_mean" in names else OTHER_LEAVES
+    return f"{our_name(layer, renames)}/{leaves.get(leaf, leaf)}"
+
+
+def our_name(name: str, renames: Iterable[tuple[str, str]]) -> str:
+    """A reference's name under a table of (regular expression, replacement), applied in its order.
+
+    >>> our_name("layer1.0", [(r"[.]", "_"), (r"^layer", "stage")])
+    'stage1_0'
     """
     for pattern, replacement in renames:
         name = re.sub(pattern, replacement, name)
@@ -133,6 +142,14 @@ def _without_unit_axes(value: np.ndarray, variable) -> np.ndarray:
     if variable is not None and len(variable.shape) == 1 and value.shape == (1,) * (value.ndim - 1) + variable.shape:
         return value.reshape(variable.shape)
     return value
+
+
+def _renames(name: str) -> tuple[tuple[str, str], ...]:
+    renames = ARCHITECTURES[name].renames if name in ARCHITECTURES else ()
+    if not renames:
+        known = [known for known, found in ARCHITECTURES.items() if found.renames]
+        raise UserError(f"no reference names are known for {name!r}, only for {_some(known, 20)}")
+    return renames
 
 
 def _check(name: str, sources: Mapping, values: Mapping, variables: Mapping) -> None:

@@ -1,11 +1,6 @@
-"""How a model is run: one traced TensorFlow function, in float32 or bfloat16.
+"""A model as one traced TensorFlow function, in float32 or bfloat16."""
 
-Imports nothing of the kit but `utils`; `vidbench.models` stands on it.
-"""
-
-import logging
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -13,48 +8,11 @@ from tensorflow.core.protobuf.config_pb2 import ConfigProto
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.python.grappler import tf_optimizer  # no public way to rewrite one graph and no other
 
-from vidbench.machine import stderr_held, usable_cpus
+from vidbench.runtimes.devices import check_precision
 from vidbench.utils import UserError
 
-PRECISIONS = ("float32", "bfloat16")
 KEPT_SHAPES = 4
 PRODUCTS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2")  # where the arithmetic is
-
-log = logging.getLogger(__name__)
-
-
-def use_all_cpus() -> None:
-    """Give TensorFlow as many threads as this process has processors; too late once TensorFlow has started."""
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(usable_cpus())
-        tf.config.threading.set_inter_op_parallelism_threads(usable_cpus())
-    except RuntimeError:
-        log.debug("TensorFlow has already started; its threads stay as they are")
-
-
-def hide_gpus() -> None:
-    """Run on the CPU even where there is a GPU; too late once TensorFlow has used one."""
-    try:
-        with stderr_held():
-            tf.config.set_visible_devices([], "GPU")
-    except RuntimeError:
-        log.warning("TensorFlow has already started on a GPU; it stays there")
-
-
-def device_name() -> str:
-    """What TensorFlow runs on: "CPU", or the first GPU's name."""
-    with stderr_held():  # where there is no GPU, CUDA complains
-        gpus = tf.config.get_visible_devices("GPU")
-    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU"
-
-
-def has_bfloat16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this processor multiplies in bfloat16 (AVX512-BF16 or AMX); False where nothing tells."""
-    try:
-        words = set(cpu_info.read_text().split())
-    except OSError:
-        return False
-    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 class TensorFlowRuntime:
@@ -70,13 +28,9 @@ class TensorFlowRuntime:
     name = "tensorflow"
 
     def __init__(self, function: Callable, precision: str = "float32"):
-        if precision not in PRECISIONS:
-            raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-        if precision == "bfloat16":
-            if tf.config.get_visible_devices("GPU"):
-                raise UserError("precision bfloat16 is for CPUs here; on a GPU use float32")
-            if not has_bfloat16():
-                log.warning("this CPU has no bfloat16 arithmetic: bfloat16 will be slower than float32, not faster")
+        check_precision(precision)
+        if precision == "bfloat16" and tf.config.get_visible_devices("GPU"):
+            raise UserError("precision bfloat16 is for CPUs here; on a GPU use float32, or JAX (KERAS_BACKEND=jax)")
         self.precision = precision
         self._function = function
         self._traced = {}

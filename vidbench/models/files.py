@@ -1,0 +1,79 @@
+"""Models as `.keras` files, each with its contract beside it as `.json`."""
+
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+
+from vidbench.data.protocol import Protocol
+from vidbench.models.classifier import Classifier, network_classifier
+from vidbench.models.registry import ARCHITECTURES
+from vidbench.models.spec import Spec, read_spec, weights_digest, write_spec
+from vidbench.models.weights import first_line
+from vidbench.utils import UserError
+
+
+def save_model(network: keras.Model, path: Path, spec: Spec) -> None:
+    """Write `path`, a `.keras` file without optimiser state, and its spec beside it as `.json`.
+
+    Raises UserError for another suffix and for a spec with another number of classes.
+    """
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise UserError(f"a model is saved as .keras, not as {path.name}")
+    if network.output_shape[-1] != len(spec.classes):
+        raise UserError(f"{spec.name} has {len(spec.classes)} classes but gives {network.output_shape[-1]} logits")
+    bare = type(network).from_config(network.get_config())  # never compiled, so without an optimiser
+    bare.set_weights(network.get_weights())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+        part = Path(folder) / path.name
+        bare.save(part)
+        part.replace(path)
+    write_spec(path.with_suffix(".json"), spec, path)
+
+
+def load_file(
+    path: Path,
+    classes: Sequence[str] | None = None,
+    precision: str = "float32",
+    value_range: tuple[float, float] | None = None,
+) -> Classifier:
+    """A `.keras` file with its spec, or with the class names given, as a classifier; see `load_model`.
+
+    Raises UserError for a missing or damaged file, and where neither a spec nor names are there.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no model file {path}")
+    spec_path = path.with_suffix(".json")
+    if classes is None and not spec_path.is_file():
+        raise UserError(
+            f"{path} has no {spec_path.name} beside it: name its classes with --model-classes FILE, one a line in the "
+            "order of its outputs"
+        )
+    spec = read_spec(spec_path, path).adapted(classes, value_range) if spec_path.is_file() else None
+    try:
+        network = keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as problem:
+        why = first_line(problem) if zipfile.is_zipfile(path) else "it is no zip archive, or damaged"
+        raise UserError(f"{path} cannot be read as a Keras model: {why}") from None
+    if spec is None:
+        spec = _usual_spec(path.stem, network, tuple(classes)).adapted(value_range=value_range)
+    return network_classifier(network, spec, precision, weights_digest(path))
+
+
+def _usual_spec(name: str, network: keras.Model, classes: tuple[str, ...]) -> Spec:
+    """The contract of the network's architecture, else the default one, with the sizes that the network insists on."""
+    usual = Spec(name, classes, Protocol())
+    if network.name in ARCHITECTURES:
+        usual = replace(ARCHITECTURES[network.name].spec(classes=classes), name=name)
+    protocol = usual.protocol
+    _, num_frames, height, width, _ = network.input_shape
+    if num_frames:
+        protocol = replace(protocol, num_frames=num_frames)
+    if height and width:
+        protocol = replace(protocol, resize="exact", resize_to=(height, width), crop=None)
+    return replace(usual, protocol=protocol)
