@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,21 +51,24 @@ def main() -> None:
     for part in (pipeline, models):
         part.add_argument("--rounds", type=int, default=5)
     wanted = parser.parse_args()
+    if wanted.rounds < 1:
+        parser.error("--rounds must be at least 1")
     with command_errors("benchmark") as ending, tempfile.TemporaryDirectory() as folder:
         ending.debug = wanted.debug
-        print(pipeline_table(wanted, Path(folder)) if wanted.part == "pipeline" else models_table(wanted))
+        for line in models_table(wanted) if wanted.part == "models" else [pipeline_table(wanted, Path(folder))]:
+            print(line, flush=True)
 
 
-def models_table(wanted: argparse.Namespace) -> str:
-    """Seconds and arithmetic of one view through each architecture, in both precisions."""
-    from vidbench.models.registry import ARCHITECTURES
+def models_table(wanted: argparse.Namespace) -> Iterator[str]:
+    """Seconds and arithmetic of one view through each architecture, in both precisions, line by line."""
+    from vidbench.models.registry import ARCHITECTURES, find_architecture
 
-    lines = [
-        "| model | a view | GFLOP | float32, seconds | GFLOP/s | bfloat16, seconds | × float32 |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [model_row(name, wanted.rounds) for name in wanted.names or sorted(ARCHITECTURES)]
-    return "\n".join([*lines, "", f"- {wanted.rounds} rounds, medians, one view at a time; {machine()}"])
+    names = [find_architecture(name).name for name in wanted.names] or sorted(ARCHITECTURES)
+    yield "| model | a view | GFLOP | float32, seconds | GFLOP/s | bfloat16, seconds | × float32 |"
+    yield "|---|---|---|---|---|---|---|"
+    for name in names:
+        yield model_row(name, wanted.rounds)
+    yield f"\n- {wanted.rounds} rounds, medians, one view at a time; {machine()}"
 
 
 def model_row(name: str, num_rounds: int) -> str:

@@ -120,10 +120,17 @@ class Dropping(http.server.BaseHTTPRequestHandler):
             return
         start = int((self.headers.get("Range") or "bytes=0-")[6:-1]) if self.server.ranges else 0
         if start >= len(BYTES):
-            self.send_error(416)
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(BYTES)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
+        if self.server.wrong_part and start:
+            start = start // 2
         body = BYTES[start:]
         self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(BYTES) - 1}/{len(BYTES)}")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: self.server.drops.pop(0) if self.server.drops else None])
@@ -136,7 +143,7 @@ class Dropping(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def dropping():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dropping) as http_server:
-        http_server.asked, http_server.drops, http_server.ranges = [], [], True
+        http_server.asked, http_server.drops, http_server.ranges, http_server.wrong_part = [], [], True, False
         http_server.url = f"http://127.0.0.1:{http_server.server_port}/file.bin"
         threading.Thread(target=http_server.serve_forever, daemon=True).start()
         yield http_server
@@ -164,6 +171,18 @@ def test_what_has_come_is_kept_for_the_next_call(tmp_path, dropping):
     assert not (tmp_path / "file.bin").exists() and (tmp_path / "file.bin.part").stat().st_size == 3000
     fetch_file(dropping.url, tmp_path / "file.bin")
     assert dropping.asked[-1] == "bytes=3000-" and (tmp_path / "file.bin").read_bytes() == BYTES
+
+
+def test_a_server_that_sends_another_part_is_asked_for_all(tmp_path, dropping):
+    dropping.drops, dropping.wrong_part = [1000], True
+    fetch_file(dropping.url, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == BYTES and dropping.asked[1:] == ["bytes=1000-", None]
+
+
+def test_a_part_that_lacked_nothing_but_its_name_is_not_fetched_again(tmp_path, dropping):
+    (tmp_path / "file.bin.part").write_bytes(BYTES)
+    fetch_file(dropping.url, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == BYTES and dropping.asked == [f"bytes={len(BYTES)}-"]
 
 
 def test_a_part_that_is_longer_than_the_file_is_thrown_away(tmp_path, dropping):

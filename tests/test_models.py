@@ -146,7 +146,9 @@ def test_an_architecture_needs_weights_of_its_own(saved):
         load_model("i3d", weights=path)
     with pytest.raises(UserError, match=r"demo brings its own weights; weights go with .*i3d"):
         load_model("demo", weights=path)
-    with pytest.raises(UserError, match=r"tiny2plus1d takes weights from a .keras file only"):
+    with pytest.raises(
+        UserError, match=r"nobody published weights of tiny2plus1d: it takes a .keras file, not model.ckpt"
+    ):
         load_model("tiny2plus1d", weights="model.ckpt")
 
 

@@ -4,8 +4,10 @@ import functools
 import hashlib
 import http.server
 import json
+import multiprocessing
 import re
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 import cv2
@@ -65,8 +67,8 @@ def torchvision_tensors(network, factorised: bool) -> dict[str, np.ndarray]:
     return tensors
 
 
-def write_torch(path, tensors):
-    """Names → arrays as torch.save writes them."""
+def write_torch(path, tensors, under=None):
+    """Names → arrays as torch.save writes them, under a key if there is one."""
     entries, members = {}, {}
     for number, (name, value) in enumerate(tensors.items()):
         strides = tuple(step // value.itemsize for step in value.strides)
@@ -75,7 +77,7 @@ def write_torch(path, tensors):
         entries[name] = tensor(value.shape, strides, stored=stored)
         members[f"data/{number}"] = value.tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
-    return zipped(path, named(entries), members)
+    return zipped(path, named({under: named(entries)} if under else entries), members)
 
 
 @pytest.fixture(scope="module")
@@ -165,11 +167,68 @@ def test_published_weights_are_fetched_checked_and_converted_once(networks, file
     assert spec.name == "mc3_18-kinetics400" and [row.top1 for row in spec.published] == [63.96, 53.90]
     assert spec.provenance == {"address": address, "file": "mc3_18-400.pth", "sha256": digest}
     folder = tmp_path / "data" / "models" / "mc3_18"
-    assert {path.name for path in folder.iterdir()} == {"mc3_18-400.pth", "kinetics400.keras", "kinetics400.json"}
+    assert {path.name for path in folder.iterdir()} == {
+        "mc3_18-400.pth",
+        "kinetics400.keras",
+        "kinetics400.json",
+        ".lock",
+    }
+    assert classifier.weights_sha256 == digest  # not the converted file's, which holds the time of day
+    whole = (folder / "kinetics400.keras").read_bytes()
+    (folder / "kinetics400.keras").write_bytes(whole[:1000])
+    (folder / ".saving-killed").mkdir()
+    load_model("mc3_18", weights="kinetics400")  # made anew from the file beside it
+    assert not (folder / ".saving-killed").exists()
     (folder / "mc3_18-400.pth").unlink()
     again = load_model("mc3_18", weights="kinetics400")  # from the converted file
     np.testing.assert_array_equal(again(clip), classifier(clip))
     assert len(asked) == 1
+
+
+def test_a_page_in_place_of_the_file_is_not_kept(tmp_path, server, monkeypatch):
+    address, _ = server
+    changed = published(monkeypatch, address.rpartition("/")[0] + "/", "")  # the server lists its folder
+    changed = replace(changed, weights={"kinetics400": replace(changed.weights["kinetics400"], address=address + "#x")})
+    monkeypatch.setattr("vidbench.models.published.fetch_file", lambda url, path: path.write_text("<html>"))
+    with pytest.raises(UserError, match=r"answered with another file than the published one"):
+        converted(changed, "kinetics400", tmp_path)
+    assert [path.name for path in (tmp_path / "data" / "models" / "mc3_18").iterdir()] == [".lock"]
+
+
+def test_weights_are_converted_in_float32_whatever_the_process_trains_in(files, tmp_path, monkeypatch):
+    changed = published(monkeypatch, "http://127.0.0.1:9/mc3_18-400.pth", "")
+    place = tmp_path / "data" / "models" / "mc3_18" / "mc3_18-400.pth"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(files[400])
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        path = converted(changed, "kinetics400", tmp_path)
+        mixed = build_model("mc3_18", 3)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    stored = keras.models.load_model(path, compile=False)
+    assert {layer.compute_dtype for layer in stored.layers} == {"float32"}
+    models.save_model(mixed, tmp_path / "mixed.keras", ARCHITECTURES["mc3_18"].spec(classes=("a", "b", "c")))
+    assert {layer.compute_dtype for layer in load_model(tmp_path / "mixed.keras").network.layers} == {"float32"}
+
+
+def convert(root):
+    """In a process of its own: convert what lies there."""
+    from vidbench.models.published import converted
+    from vidbench.models.registry import ARCHITECTURES
+
+    known = ARCHITECTURES["mc3_18"]
+    weights = replace(known.weights["kinetics400"], address="http://127.0.0.1:9/mc3_18-400.pth", sha256="")
+    return str(converted(replace(known, weights={"kinetics400": weights}), "kinetics400", root))
+
+
+def test_two_processes_convert_once(files, tmp_path):
+    place = tmp_path / "data" / "models" / "mc3_18" / "mc3_18-400.pth"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(files[400])
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        first, second = pool.map(convert, [tmp_path, tmp_path])
+    assert first == second and load_model(first).spec.name == "mc3_18-kinetics400"
 
 
 def test_a_file_that_is_not_the_published_one_is_refused(files, tmp_path, monkeypatch):
@@ -215,7 +274,8 @@ def test_what_is_no_weight_file_is_refused_in_one_line(files, tmp_path):
         "page.pth": "is not a PyTorch weight file",
         "evil.pth": r"holds code \(posix.system\), not only tensors",
         "other.pth": "these weights hold no last layer that mc3_18 knows: is it another model's file",
-        "gone.pth": "there is no checkpoint",
+        "gone.pth": "there is no weight file .*gone.pth",
+        "": "is a folder without saved_model.pb: name a weight file",
     }.items():
         with pytest.raises(UserError, match=told) as problem:
             load_model("mc3_18", weights=tmp_path / name, classes=["a", "b", "c"])
@@ -257,7 +317,7 @@ def test_i3d_takes_the_variables_of_its_hub_module(module_folder, tmp_path):
         if got.dtype == np.float32:
             np.testing.assert_array_equal(got, wanted)
     by_folder = load_model("i3d", weights=folder)
-    assert by_folder.spec.value_range == (-1, 1) and by_folder.spec.published == ()
+    assert by_folder.spec.value_range == (0, 1) and by_folder.spec.published == ()
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +359,22 @@ def test_evaluate_applies_the_model_s_own_protocol_without_being_told(r2plus1d, 
     got = {row[f"pred_{n}"]: row[f"score_{n}"] for n in range(1, 401)}
     classes = kinetics_classes("400")
     np.testing.assert_allclose([got[name] for name in classes], wanted, rtol=1e-3)
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize("name", ["x3d_xs", "s3d"])
+def test_a_file_with_the_reference_s_names_gives_the_reference_s_logits(name, assets, tmp_path, monkeypatch):
+    """As pytorchvideo saves it, under `model_state`, read as a user's file."""
+    parity = assets.parent / "parity"
+    monkeypatch.syspath_prepend(parity)
+    import recipe
+
+    golden = json.loads((parity / "golden" / f"{name}.json").read_text())
+    tensors = {key: recipe.tensor(key, shape, golden["seed"]) for key, shape in golden["tensors"].items()}
+    classifier = load_model(name, weights=write_torch(tmp_path / "weights.pyth", tensors, under="model_state"))
+    clip = recipe.video(golden["input_shape_bcthw"], golden["seed"]).transpose(0, 2, 3, 4, 1)
+    got, wanted = np.asarray(classifier.network(clip, training=False))[0], np.array(golden["logits"])
+    assert np.abs(got - wanted).max() / wanted.std() < 1e-4
 
 
 @pytest.mark.assets

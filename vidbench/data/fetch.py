@@ -86,25 +86,36 @@ def _fetch_part(url: str, part: Path) -> bool:
     have = part.stat().st_size if part.exists() else 0
     try:
         response = _request(url, {"Range": f"bytes={have}-"} if have else {})
-    except OSError as problem:
+    except (OSError, http.client.HTTPException) as problem:
         if not have or getattr(problem, "code", None) != 416:
             raise _unreachable(url, problem) from None
+        if problem.headers.get("Content-Range") == f"bytes */{have}":
+            return True  # nothing was missing
         part.unlink()  # the server has no bytes there: what lies here is of another file
         return False
     with response:
-        have = have if response.status == 206 else 0
-        length = response.headers.get("Content-Length")
-        total = None if length is None else have + int(length)
-        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=posixpath.basename(url))
-        with bar, part.open("ab" if have else "wb") as file:
-            try:
-                while chunk := response.read(CHUNK_BYTES):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-            except (OSError, http.client.HTTPException) as problem:
-                log.info("%s: %s", url, problem)
+        if response.status != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            if response.status == 206:  # another part than the one asked for
+                part.unlink()
                 return False
-    return total is None or part.stat().st_size == total
+            have = 0
+        length = response.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdigit() else None
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=posixpath.basename(url), disable=None)
+        with bar, part.open("ab" if have else "wb") as file:
+            while chunk := _read(response, url):
+                file.write(chunk)
+                bar.update(len(chunk))
+    return chunk is not None and (total is None or part.stat().st_size == total)
+
+
+def _read(response, url: str) -> bytes | None:
+    """The next bytes, b"" at the end, None where the connection broke."""
+    try:
+        return response.read(CHUNK_BYTES)
+    except (OSError, http.client.HTTPException) as problem:
+        log.info("%s: %s", url, problem)
+        return None
 
 
 def _clips_of(url: str, folder: Path, have: set[str]) -> Iterator[Path]:
@@ -147,7 +158,7 @@ def _text(url: str) -> str:
 def _opened(url: str):
     try:
         return _request(url)
-    except OSError as problem:
+    except (OSError, http.client.HTTPException) as problem:
         raise _unreachable(url, problem) from None
 
 
@@ -157,7 +168,7 @@ def _request(url: str, headers: dict[str, str] | None = None):
     return urllib.request.urlopen(urllib.request.Request(address, headers=headers or {}), timeout=TIMEOUT_SECONDS)
 
 
-def _unreachable(url: str, problem: OSError) -> UserError:
+def _unreachable(url: str, problem: Exception) -> UserError:
     return UserError(f"{url} cannot be reached: {getattr(problem, 'reason', None) or problem}")
 
 

@@ -1,6 +1,7 @@
 """Models by name, by file and by address: `load_model("demo")(frames)`."""
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,16 @@ from vidbench.data.datasets.registry import ROOT
 from vidbench.machine import stderr_held
 from vidbench.utils import UserError, unknown
 
-with stderr_held():  # TensorFlow's start-up lines would bury ours
-    import keras
-    import tensorflow  # noqa: F401  on another backend Keras does not import it
+try:
+    with stderr_held():  # TensorFlow's start-up lines would bury ours
+        import keras
+        import tensorflow  # noqa: F401  on another backend Keras does not import it
+except ModuleNotFoundError as missing:
+    if missing.name not in ("jax", "torch", "openvino"):
+        raise
+    raise UserError(
+        f"Keras's backend {missing.name} is not here; KERAS_BACKEND=jax needs: pip install -e .[jax]"
+    ) from None
 
 from vidbench.models import hub
 from vidbench.models.classifier import Classifier, gflop, network_classifier
@@ -58,11 +66,15 @@ def build_model(name: str, num_classes: int, **options) -> keras.Model:
     build = find_architecture(name).build
     if num_classes < 1:
         raise UserError(f"a model needs at least 1 class, got {num_classes}")
+    known = list(inspect.signature(build).parameters)[1:]
+    if unknown_ones := [option for option in options if option not in known]:
+        raise unknown(f"option of {name}", unknown_ones[0], known)
     return build(num_classes, **options)
 
 
 def spec_of(name: str) -> Spec:
-    """The contract of a name of `available_models`; an architecture's is that of its first published weights.
+    """The contract of a name of `available_models`: of an architecture, with its first published weights' classes,
+    protocol and accuracies (`--weights kinetics400`), where there are such.
 
     Raises UserError for an unknown name.
     """

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-from dataclasses import replace
 
 from vidbench.models import FILES, available_models, build_model, gflop, hub, load_model, spec_of
 from vidbench.models.registry import ARCHITECTURES
@@ -29,10 +28,13 @@ def main() -> None:
 
 def row_of(name: str) -> tuple[str, ...]:
     """The cells of `COLUMNS` for one model. The arithmetic, 2 × multiply-adds of one view, is counted in its graph."""
-    spec, network, gmac, weights = spec_of(name), network_of(name), None, "TF-Hub" if name in hub.HANDLES else "shipped"
-    if name in ARCHITECTURES:  # built anew, it takes the architecture's own protocol
+    spec, network, gmac, weights = spec_of(name), network_of(name), "", "TF-Hub" if name in hub.HANDLES else "shipped"
+    if name in ARCHITECTURES:
         known = ARCHITECTURES[name]
-        spec, gmac, weights = replace(spec, protocol=known.protocol), known.gmac, ", ".join(known.weights) or "your own"
+        weights = ", ".join(known.weights) or "your own"
+        gmac = "" if known.gmac is None else f"{known.gmac:g}"
+        if gmac and known.protocol.num_frames != spec.protocol.num_frames:
+            gmac += f" ({known.protocol.num_frames} frames)"
     parameters = sum(math.prod(variable.shape) for variable in network.trainable_variables)
     counted = gflop(network, spec.protocol.num_frames, spec.protocol.frame_size)
     return (
@@ -41,8 +43,8 @@ def row_of(name: str) -> tuple[str, ...]:
         f"{spec.protocol.clips} × {spec.protocol.crops}",
         f"{parameters / 1e6:.1f}",
         f"{counted:.1f}",
-        "" if gmac is None else f"{gmac:g}",
-        "; ".join(f"{row.top1:.1f} / {row.top5:.1f} ({row.split}, {row.level}, {row.views})" for row in spec.published),
+        gmac,
+        "; ".join(f"{row.top1:g} / {row.top5:g} ({row.split}, {row.level}, {row.views})" for row in spec.published),
         weights,
     )
 

@@ -1,7 +1,6 @@
 """A classifier: pixels in, logits out, with the contract that says which pixels."""
 
 from collections.abc import Callable
-from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -10,6 +9,7 @@ import tensorflow as tf
 from vidbench.models.spec import Spec
 from vidbench.models.weights import first_line
 from vidbench.runtimes import TensorFlowRuntime, device_name, on_jax
+from vidbench.runtimes.precision import unrolled
 from vidbench.utils import UserError
 
 GPU_CLIPS = 8  # clips that a GPU is given at once; a CPU is as fast, or faster, with one
@@ -69,8 +69,7 @@ class Classifier:
 
     def check_view(self, num_frames: int, size: tuple[int, int]) -> None:
         """Raise UserError unless views of `num_frames` frames of `size` (height, width) can be classified."""
-        if num_frames < self.spec.min_frames:
-            raise UserError(f"{self.spec.name} needs at least {self.spec.min_frames} frames a view, got {num_frames}")
+        self.spec.check_frames(num_frames)
         wanted, got = self._shape[1:4], (num_frames, *size)
         if any(w is not None and w != g for w, g in zip(wanted, got, strict=True)):
             wanted = " × ".join("any" if w is None else str(w) for w in wanted)
@@ -80,7 +79,7 @@ class Classifier:
 
     def gflop(self, num_frames: int, size: tuple[int, int]) -> float:
         """2 × multiply-adds of one view, in 10⁹: convolutions and matrix products, as they stand in the graph."""
-        with _unrolled(self.network):
+        with unrolled(self.network):
             return self._runtime.gflop((self._shape[0] or 1, num_frames, *size, 3)) / (self._shape[0] or 1)
 
     def _logits(self, frames: np.ndarray) -> np.ndarray:
@@ -127,7 +126,9 @@ def _runtime_of(network: keras.Model, scale: np.ndarray, shift: np.ndarray, prec
         raise UserError(f"classifiers run on tensorflow and jax, KERAS_BACKEND is {keras.backend.backend()}")
 
     def logits(frames):
-        return tf.cast(network(tf.cast(frames, tf.float32) * scale + shift, training=False), tf.float32)
+        pixels = tf.cast(frames, tf.float32) * scale + shift
+        with unrolled(network if precision == "bfloat16" else None):  # that is a rewrite of the graph
+            return tf.cast(network(pixels, training=False), tf.float32)
 
     return TensorFlowRuntime(logits, precision)
 
@@ -140,19 +141,5 @@ def gflop(model: Classifier | keras.Model, num_frames: int, size: tuple[int, int
     if isinstance(model, Classifier):
         return model.gflop(num_frames, size)
     runtime = _runtime_of(model, np.ones(3, np.float32), np.zeros(3, np.float32), "float32")
-    with _unrolled(model):
+    with unrolled(model):
         return runtime.gflop((1, num_frames, *size, 3))
-
-
-@contextmanager
-def _unrolled(network: keras.Model | None):
-    """Recurrent layers trace one step after the other meanwhile: what stands in a loop cannot be counted."""
-    parts = network._flatten_layers() if network else ()
-    looped = [layer for layer in parts if getattr(layer, "unroll", None) is False]
-    for layer in looped:
-        layer.unroll = True
-    try:
-        yield
-    finally:
-        for layer in looped:
-            layer.unroll = False

@@ -13,6 +13,7 @@ from vidbench.models.classifier import Classifier, network_classifier
 from vidbench.models.registry import ARCHITECTURES
 from vidbench.models.spec import Spec, read_spec, weights_digest, write_spec
 from vidbench.models.weights import first_line
+from vidbench.runtimes.precision import in_float32
 from vidbench.utils import UserError
 
 
@@ -56,8 +57,8 @@ def load_file(
         )
     spec = read_spec(spec_path, path).adapted(classes, value_range) if spec_path.is_file() else None
     try:
-        network = keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as problem:
+        network = in_float32(keras.models.load_model(path, compile=False))
+    except Exception as problem:  # whatever Keras meets in a damaged file
         why = first_line(problem) if zipfile.is_zipfile(path) else "it is no zip archive, or damaged"
         raise UserError(f"{path} cannot be read as a Keras model: {why}") from None
     if spec is None:

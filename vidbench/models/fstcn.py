@@ -106,7 +106,7 @@ def _dense(x, units: int, dropout: float, name: str):
 
 
 def _check(size, frame_step: int, features: int, hidden, dropout: float) -> None:
-    if len(size) != 2 or min(size) < 1:
+    if not isinstance(size, Sequence) or len(size) != 2 or min(size) < 1:
         raise UserError(f"size is a height and a width, got {size}")
     if min(frame_step, features, *hidden) < 1 or len(hidden) != 2:
         raise UserError(

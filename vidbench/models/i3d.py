@@ -31,7 +31,7 @@ PUBLISHED = (  # Kinetics-400, RGB, ImageNet first
 # ImageNet first.
 WHOLE_CLIP = replace(PROTOCOL, num_frames=250)
 WEIGHTS = {
-    "kinetics400": Weights("i3d-kinetics-400", PUBLISHED, protocol=WHOLE_CLIP, known_as=("rgb_imagenet",)),
+    "kinetics400": Weights("i3d-kinetics-400", PUBLISHED, protocol=WHOLE_CLIP, known_as=("rgb_imagenet/model.ckpt",)),
     "kinetics600": Weights("i3d-kinetics-600", kinetics="600", protocol=WHOLE_CLIP),
 }
 

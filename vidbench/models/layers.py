@@ -8,7 +8,10 @@ from keras import layers, ops
 
 
 def conv(x, filters: int, size, name: str, strides=1, use_bias: bool = False, dtype=None):
-    """A 3D convolution whose odd kernel of `size` (frames, height, width) is padded by half of it on either side."""
+    """A 3D convolution whose odd kernel of `size` (frames, height, width) is padded by half of it on either side.
+
+    It starts as Keras does (Glorot, uniform); batch normalisation follows, so that the scale does not matter.
+    """
     size, strides = _triple(size), _triple(strides)
     if strides == (1, 1, 1):
         return layers.Conv3D(filters, size, padding="same", use_bias=use_bias, dtype=dtype, name=f"{name}_conv")(x)
@@ -16,15 +19,15 @@ def conv(x, filters: int, size, name: str, strides=1, use_bias: bool = False, dt
     return layers.Conv3D(filters, size, strides, use_bias=use_bias, dtype=dtype, name=f"{name}_conv")(x)
 
 
-def unit(x, filters: int, size, name: str, strides=1, epsilon: float = 1e-5, activation: str | None = "relu"):
+def unit(x, filters: int, size, name: str, strides=1, activation: str | None = "relu", **norm_options):
     """Convolution without bias → batch normalisation → activation, None for none."""
-    x = norm(conv(x, filters, size, name, strides), name, epsilon)
+    x = norm(conv(x, filters, size, name, strides), name, **norm_options)
     return x if activation is None else layers.Activation(activation, name=f"{name}_{activation}")(x)
 
 
-def norm(x, name: str, epsilon: float = 1e-5):
-    """Batch normalisation with PyTorch's momentum (its 0.1 is Keras's 0.9)."""
-    return layers.BatchNormalization(epsilon=epsilon, momentum=0.9, name=f"{name}_bn")(x)
+def norm(x, name: str, epsilon: float = 1e-5, momentum: float = 0.9):
+    """Batch normalisation, by default with PyTorch's numbers (its momentum 0.1 is Keras's 0.9)."""
+    return layers.BatchNormalization(epsilon=epsilon, momentum=momentum, name=f"{name}_bn")(x)
 
 
 def max_pool(x, size, strides, name: str):
@@ -54,6 +57,9 @@ def unfold_frames(x, num_frames):
 @keras.saving.register_keras_serializable("vidbench")
 class FoldFrames(layers.Layer):
     """(B, T, H, W, C) → (B * T, H, W, C). Unlike `TimeDistributed`, right in a graph with an open T."""
+
+    def __init__(self, **options):
+        super().__init__(**{"autocast": False, **options})
 
     def call(self, x):
         return fold_frames(x)

@@ -77,7 +77,7 @@ def frame_network(backbone: str, weights: str | Path | None = None) -> keras.Mod
     build, weights = _constructor(backbone), weights and str(weights)
     try:
         network = build(include_top=False, pooling="avg", input_shape=(None, None, 3), weights=weights)
-    except (ValueError, OSError) as error:
+    except Exception as error:  # Keras's downloads raise that
         if weights is None:
             raise
         raise UserError(f"cannot load {weights!r} into {backbone}: {str(error).splitlines()[0]}") from error

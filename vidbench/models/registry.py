@@ -21,7 +21,7 @@ class Weights:
     kinetics: the version of Kinetics whose classes they tell apart, in the order of its list
     sha256: how the SHA-256 of the file begins, "" where the publisher does not say
     protocol: under which the accuracies were reported, None for the architecture's
-    known_as: other names of the file, or of the folder that it comes in
+    known_as: other names of the file, with the folder that it comes in
     """
 
     address: str
@@ -50,7 +50,7 @@ class Weights:
         """Whether a file is these weights: by its SHA-256, or, where no publisher says that, by its name."""
         if self.sha256:
             return sha256.startswith(self.sha256)
-        return not {self.file, *self.known_as}.isdisjoint(path.parts)
+        return path.name == self.file or "/".join(path.parts[-2:]) in self.known_as
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ WEIGHTS = Weights(
     ),
     sha256="d76dad2f",
 )
-EPSILON = 1e-3  # of every batch normalisation
+NORM = {"epsilon": 1e-3, "momentum": 0.999}  # of every batch normalisation; PyTorch calls the latter 0.001
 
 # torchvision numbers its layers; between the numbers lie pools, which have no weights
 NUMBERED = {"0": "stem1", "2": "stem2", "3": "stem3"} | dict(
@@ -80,8 +80,8 @@ def s3d(num_classes: int, dropout: float = 0.2) -> keras.Model:
 
 
 def unit(x, filters: int, size, name: str, strides=1):
-    """`layers.unit` with this network's epsilon."""
-    return _unit(x, filters, size, name, strides, epsilon=EPSILON)
+    """`vidbench.models.layers.unit` with this network's batch normalisation."""
+    return _unit(x, filters, size, name, strides, **NORM)
 
 
 def separable(x, filters: int, size: int, name: str, stride: int = 1):

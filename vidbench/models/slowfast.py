@@ -58,6 +58,7 @@ def pytorchvideo_weights(file: str, top1: float, top5: float) -> dict[str, Weigh
     RENAMES,
     gmac=65.71,
     min_frames=4,
+    frames_multiple=4,
     **PYTORCHVIDEO,
 )
 def slowfast_r50_8x8(num_classes: int, dropout: float = 0.5) -> keras.Model:
@@ -75,6 +76,7 @@ def slowfast_r50_8x8(num_classes: int, dropout: float = 0.5) -> keras.Model:
     RENAMES,
     gmac=36.69,
     min_frames=8,
+    frames_multiple=8,
     **PYTORCHVIDEO,
 )
 def slowfast_r50_4x16(num_classes: int, dropout: float = 0.5) -> keras.Model:
@@ -85,6 +87,7 @@ def slowfast_r50_4x16(num_classes: int, dropout: float = 0.5) -> keras.Model:
 @architecture(
     Protocol(sampling="strided", num_frames=32, stride=2, resize="short_side", resize_to=(128, 128), crop=(112, 112)),
     min_frames=8,
+    frames_multiple=8,
     **PYTORCHVIDEO,
 )
 def slowfast_r18(num_classes: int, dropout: float = 0.5) -> keras.Model:

@@ -43,6 +43,7 @@ class Spec:
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     min_frames: int = 1  # fewest frames of a view that the network can take
+    frames_multiple: int = 1  # of which their number must be a multiple
     published: tuple[Published, ...] = ()
     provenance: dict = field(default_factory=dict)
 
@@ -77,9 +78,15 @@ class Spec:
 
     def with_protocol(self, protocol: Protocol) -> "Spec":
         """The same contract under another protocol; refuses views too short for the network."""
-        if protocol.num_frames < self.min_frames:
-            raise UserError(f"{self.name} needs at least {self.min_frames} frames a view, got {protocol.num_frames}")
+        self.check_frames(protocol.num_frames)
         return replace(self, protocol=protocol)
+
+    def check_frames(self, num_frames: int) -> None:
+        """Raise UserError unless the network can take views of so many frames."""
+        if num_frames < self.min_frames:
+            raise UserError(f"{self.name} needs at least {self.min_frames} frames a view, got {num_frames}")
+        if num_frames % self.frames_multiple:
+            raise UserError(f"{self.name} needs a multiple of {self.frames_multiple} frames a view, got {num_frames}")
 
     def adapted(self, classes: Sequence[str] | None = None, value_range: tuple | None = None) -> "Spec":
         """The same contract with a user's class names or value range in place of its own, None to keep them."""

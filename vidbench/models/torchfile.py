@@ -23,6 +23,7 @@ from vidbench.utils import UserError, printable
 STATE_DICTS = ("model_state", "state_dict", "model", "model_state_dict")  # PySlowFast, Lightning, torchvision, others
 PREFIXES = ("module.", "model.")  # DataParallel, Lightning
 ZIP, MAGIC, PROTOCOL = b"PK\x03\x04", 0x1950A86A20F9469CFC6C, 1001  # how files begin since torch 1.6, and before
+MOST_SAID = 32 << 20  # bytes; every byte of a pickle may cost some hundred of memory
 STUMBLES = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError)
 STUMBLES += (pickle.UnpicklingError, struct.error, zipfile.BadZipFile)  # of zipfile, pickle, NumPy over a damaged file
 
@@ -105,6 +106,8 @@ def _open_zip(file: IO[bytes]) -> tuple[object, Callable[[Storage], bytes]]:
         member = members.get(root + name)
         if member is None:
             raise Unreadable(f"is damaged: {one_line(name)} is missing in its zip archive")
+        if num_bytes is None and member.file_size > MOST_SAID:
+            raise Unreadable(f"says more beside its tensors ({member.file_size:,} bytes) than weights need")
         if member.compress_type != zipfile.ZIP_STORED:
             raise Unreadable(f"was not packed by torch: {one_line(name)} is compressed in its zip archive")
         wanted = member.compress_size if num_bytes is None else num_bytes

@@ -162,7 +162,7 @@ def _check(name: str, sources: Mapping, values: Mapping, variables: Mapping) -> 
         if path in variables and values[path].shape != tuple(variables[path].shape)
     ]
     problems = [
-        f"{len(found)} {what}: {_some(found)}"
+        f"{len(found)} {what}: {_some(found, 3 if found is shapes else 10)}"
         for what, found in (
             ("tensors are of no use", unused),
             ("variables get no tensor", missing),

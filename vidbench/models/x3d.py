@@ -75,7 +75,8 @@ def x3d(num_classes: int, dropout: float, trained_size: int, name: str) -> keras
     """The network of all three: any T, H and W go.
 
     trained_size: height and width in training. What the last stage leaves of it, a 32nd, is the window of the last
-        pool; larger frames have several windows, whose logits are averaged.
+        pool; larger frames have several windows, whose logits are averaged. (The published code ends in a softmax
+        for each window and averages those: the same for one window, nearly so for several.)
     """
     frames = keras.Input((None, None, None, 3), name="frames")
     x = conv(frames, STAGES[0][0], (1, 3, 3), "stem", (1, 2, 2))

@@ -7,7 +7,7 @@ import numpy as np
 from jax.extend.core import jaxprs_in_params
 
 from vidbench.runtimes.devices import check_precision
-from vidbench.utils import UserError
+from vidbench.runtimes.precision import in_bfloat16
 
 PRODUCTS = ("conv_general_dilated", "dot_general")  # where the arithmetic is
 
@@ -15,7 +15,7 @@ PRODUCTS = ("conv_general_dilated", "dot_general")  # where the arithmetic is
 class JaxRuntime:
     """A Keras network whose input is pixel * scale + shift, compiled anew for each shape it meets.
 
-    bfloat16 covers all layers before the last one that has a kernel; variables stay float32.
+    bfloat16 covers what `in_bfloat16` says; variables stay float32.
     Raises UserError for a precision that is unknown or that cannot be had here.
     """
 
@@ -48,19 +48,6 @@ class JaxRuntime:
         pixels = jnp.asarray(frames, jnp.float32) * self._scale + self._shift
         logits, _ = self._network.stateless_call(*values, pixels, training=False)
         return jnp.asarray(logits, jnp.float32)
-
-
-def in_bfloat16(network: keras.Model) -> keras.Model:
-    """A copy of `network` that calculates in bfloat16 up to its last layer with a kernel, and in float32 from there."""
-    mixed = type(network).from_config(network.get_config())
-    mixed.set_weights(network.get_weights())
-    with_kernel = [number for number, layer in enumerate(mixed.layers) if hasattr(layer, "kernel")]
-    if not with_kernel:
-        raise UserError("this model cannot run in bfloat16: none of its layers multiplies; use float32")
-    for layer in mixed.layers[: with_kernel[-1]]:
-        for part in layer._flatten_layers():
-            part.dtype_policy = "mixed_bfloat16"
-    return mixed
 
 
 def _operations(jaxpr):
