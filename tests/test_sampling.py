@@ -75,6 +75,56 @@ def test_random_clips_reach_every_start():
     assert starts == {0, 1, 2}
 
 
+def test_a_window_of_less_than_a_frame_does_not_run_backwards():
+    # 2 frames at stride 1 of 30 fps last 0.53 frames of a video at 8 fps; the second begins at 2.47 / 2 = 1.23
+    assert sampling.view_indices(3, 8.0, 2, 1, 2).tolist() == [[0, 0], [1, 1]]
+
+
+def test_random_segments_by_hand():
+    # 10 frames in 4 parts begin at 0, 2, 5, 7: parts of 2, 3, 2 and 3 frames
+    drawn = np.stack([sampling.random_segment_indices(10, 4, np.random.default_rng(seed)) for seed in range(60)])
+    assert [sorted(set(column)) for column in drawn.T.tolist()] == [[0, 1], [2, 3, 4], [5, 6], [7, 8, 9]]
+
+
+@given(counts, counts, st.integers(0, 2**32 - 1))
+def test_random_segments_take_one_frame_of_each_part(num_frames, wanted, seed):
+    drawn = sampling.random_segment_indices(num_frames, wanted, np.random.default_rng(seed))
+    first = sampling.resample_indices(num_frames, wanted)
+    assert drawn.shape == (wanted,) and drawn.dtype == np.int64 and drawn[-1] < num_frames
+    assert (drawn >= first).all() and (np.diff(drawn) >= 0).all()
+    if wanted <= num_frames:
+        assert (np.diff(drawn) > 0).all() and (drawn[:-1] < first[1:]).all()
+    else:
+        assert (drawn == first).all()
+
+
+@given(counts, rates, st.integers(2, 32), st.integers(1, 8), st.integers(0, 2**32 - 1))
+def test_random_windows_are_inside_and_evenly_spaced(num_frames, fps, clip_frames, stride, seed):
+    drawn = sampling.random_view_indices(num_frames, fps, clip_frames, stride, np.random.default_rng(seed))
+    size = stride * clip_frames / 30 * fps
+    assert drawn.shape == (clip_frames,) and drawn.dtype == np.int64
+    assert drawn.min() >= 0 and drawn.max() < num_frames and (np.diff(drawn) >= 0).all()
+    gap = max(size - 1, 0) / (clip_frames - 1)
+    steps = np.diff(drawn[drawn < num_frames - 1])  # before it may stand still on the last frame
+    assert not len(steps) or (steps.min() >= np.floor(gap - 1e-3) and steps.max() <= np.ceil(gap + 1e-3))
+    if num_frames <= size:
+        assert drawn[0] == 0
+
+
+def test_random_windows_reach_every_start():
+    # 8 frames at 30 fps with stride 2 are 16 of 20: they begin from 0 up to 4, cut to integers
+    rng = np.random.default_rng(0)
+    starts = [int(sampling.random_view_indices(20, 30.0, 8, 2, rng)[0]) for _ in range(100)]
+    assert set(starts) == {0, 1, 2, 3}
+    assert min(starts.count(start) for start in range(4)) >= 12
+
+
+@given(st.floats(0.01, 20), rates)
+def test_seconds_become_the_nearest_number_of_frames(seconds, rate):
+    frames = sampling.frames_in(seconds, rate)
+    assert frames >= 1 and (frames == 1 or abs(frames - seconds * rate) <= 0.5 + 1e-9)
+
+
 @given(counts, rates, st.integers(1, 32), st.integers(1, 8), st.integers(1, 10))
 def test_views_stay_inside_and_advance(num_frames, fps, clip_frames, stride, views):
     indices = sampling.view_indices(num_frames, fps, clip_frames, stride, views)

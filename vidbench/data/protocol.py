@@ -98,6 +98,37 @@ class Protocol:
         picked = sampling.uniform_clip_indices(longer, fps, self.num_frames, self.frame_rate, self.clips)
         return np.minimum(picked, num_frames - 1)
 
+    def random_indices(
+        self, num_frames: int, fps: float, rng: np.random.Generator, short_videos: str = "repeat"
+    ) -> np.ndarray:
+        """(num_frames,) int64: the frames of one clip at a random place, for training.
+
+        "whole"   one frame from each of `num_frames` equal parts of the video
+        "clips"   a run at `frame_rate` that starts anywhere on the grid of `indices`
+        "strided" a window that begins anywhere it fits
+        A video that is too short repeats its last frame ("whole": each of its frames evenly, as `indices` does),
+        whatever the protocol says; with "fail" it raises ValueError.
+        """
+        if short_videos == "fail" and num_frames < (needed := self.frames_needed(fps)):
+            raise ValueError(f"too short: needs {needed} frames, has {num_frames}")
+        if self.sampling == "whole":
+            return sampling.random_segment_indices(num_frames, self.num_frames, rng)
+        if self.sampling == "strided":
+            return sampling.random_view_indices(num_frames, fps, self.num_frames, self.stride, rng, self.target_fps)
+        longer = max(num_frames, self.frames_needed(fps))
+        picked = sampling.random_clip_indices(longer, fps, self.num_frames, self.frame_rate, rng)
+        return np.minimum(picked, num_frames - 1)
+
+    def frames_in(self, seconds: float) -> int:
+        """How many frames of this protocol last `seconds`: `protocol.override(num_frames=protocol.frames_in(2))`.
+
+        Raises UserError for "whole", which has no rate: its frames are spread over any video.
+        """
+        if self.sampling == "whole":
+            raise UserError("a clip's length in seconds needs a frame rate: this protocol spreads over whole videos")
+        rate = self.frame_rate if self.sampling == "clips" else self.target_fps / self.stride
+        return sampling.frames_in(seconds, rate)
+
     def frames_needed(self, fps: float) -> int:
         """The fewest frames of a video at `fps` from which a clip can be taken without repeating one."""
         if self.sampling == "clips":

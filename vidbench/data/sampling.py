@@ -52,6 +52,17 @@ def random_clip_indices(
     return frames[start : start + clip_len]
 
 
+def random_segment_indices(num_frames: int, num_wanted: int, rng: np.random.Generator) -> np.ndarray:
+    """(num_wanted,) int64: one frame out of each of `num_wanted` equal parts of the video, drawn by `rng`.
+
+    The sparse sampling of temporal segment networks (Wang et al. 2016, arXiv:1608.00859). Part i begins at the frame
+    that `resample_indices` takes; of fewer frames than wanted it repeats the same ones.
+    """
+    first = resample_indices(num_frames, num_wanted)
+    last = np.maximum(np.append(first[1:], num_frames), first + 1)
+    return rng.integers(first, last)
+
+
 def view_indices(
     num_frames: int, fps: float, clip_frames: int, stride: int, views: int, target_fps: float = 30
 ) -> np.ndarray:
@@ -67,11 +78,29 @@ def view_indices(
     _positive(num_frames=num_frames, fps=fps, clip_frames=clip_frames, stride=stride, views=views)
     size = stride * clip_frames / target_fps * fps
     spare = max(num_frames - size, 0)
-    rows = []
-    for view in range(views):
-        start = spare * view / views
-        rows.append(np.clip(_linspace(start, start + size - 1, clip_frames), 0, num_frames - 1))
-    return np.stack(rows).astype(np.int64)
+    return np.stack([_window(spare * view / views, size, clip_frames, num_frames) for view in range(views)])
+
+
+def random_view_indices(
+    num_frames: int, fps: float, clip_frames: int, stride: int, rng: np.random.Generator, target_fps: float = 30
+) -> np.ndarray:
+    """(clip_frames,) int64: a window as in `view_indices` that begins anywhere it fits (PySlowFast's training).
+
+    A video shorter than a window repeats its last frame.
+    """
+    _positive(num_frames=num_frames, fps=fps, clip_frames=clip_frames, stride=stride)
+    size = stride * clip_frames / target_fps * fps
+    return _window(rng.uniform(0, max(num_frames - size, 0)), size, clip_frames, num_frames)
+
+
+def frames_in(seconds: float, rate: float) -> int:
+    """How many frames at `rate` a second a clip of `seconds` has, rounded to the nearest; at least one.
+
+    >>> frames_in(2, 15), frames_in(2.5, 29.97), frames_in(0.01, 10)
+    (30, 75, 1)
+    """
+    _positive(seconds=seconds, rate=rate)
+    return max(1, int(seconds * rate + 0.5))
 
 
 def clip_span(fps: float, clip_len: int, frame_rate: float) -> int:
@@ -132,6 +161,12 @@ def _resampled(num_frames: int, fps: float, frame_rate: float) -> np.ndarray:
         return np.arange(0, num_frames, int(step))
     count = int(np.floor(num_frames * frame_rate / fps))
     return np.floor(np.arange(count, dtype=np.float32) * np.float32(step)).astype(np.int64)
+
+
+def _window(start: float, size: float, count: int, num_frames: int) -> np.ndarray:
+    """(count,) int64: frames evenly spaced from `start` over `size` frames, cut to integers, inside the video."""
+    last = start + max(size - 1, 0)  # a window of less than a frame does not run backwards
+    return np.clip(_linspace(start, last, count), 0, num_frames - 1).astype(np.int64)
 
 
 def _linspace(first: float, last: float, count: int) -> np.ndarray:
