@@ -38,6 +38,11 @@ def test_argfiles_hold_comments_and_several_words_a_line_and_later_flags_win(tmp
     assert (settings.batch_size, settings.num_frames, settings.name, settings.views) == (2, 8, "two words", (10, 3))
 
 
+def test_some_flags_imply_their_data_set():
+    assert parsed("--annotations", "x.json").dataset == "annotations"
+    assert parsed("--kinetics-version", "600").dataset == "kinetics"
+
+
 def test_values_that_look_like_flags():
     assert parsed("--value-range", "-1,1").value_range == (-1.0, 1.0)
     with pytest.raises(UserError, match="--num-videos must not be negative, got -5"):
@@ -72,6 +77,7 @@ def test_settings_survive_their_own_argfile(tmp_path):
         ("--seed -1", "--seed must not be negative"),
         ("--fold 2", "--fold goes with --dataset ucf101 or hmdb51, not demo"),
         ("--dataset demo --kinetics-version 400", "--kinetics-version goes with --dataset kinetics, not demo"),
+        ("--annotations x --dataset demo", "--annotations goes with --dataset annotations, not demo"),
         ("@nowhere.txt", "no such argfile: nowhere.txt"),
         ("@.", "unreadable argfile"),
     ],

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -258,7 +259,7 @@ def test_unknown_names_and_missing_folders(tmp_path):
 
 
 def test_a_name_is_registered_once():
-    assert set(DATASETS) == {"demo", "kinetics", "ucf101", "hmdb51", "folder", "frames", "csv"}
+    assert set(DATASETS) == {"demo", "kinetics", "ucf101", "hmdb51", "folder", "frames", "csv", "annotations"}
     with pytest.raises(ValueError, match="already registered"):
         dataset("demo")(lambda: None)
 
@@ -338,3 +339,61 @@ def test_mistakes_in_tables_are_named(tmp_path, caplog):
     assert "a column named label" in load_dataset("csv", "train", csv_path=tmp_path / "x.csv").notes[0]
     with pytest.raises(UserError, match="--kinetics-version 700-2020"):
         load_dataset("kinetics", "val", tmp_path, version="700")
+
+
+# ------------------------------------------------------------------ annotations of split.py
+
+
+def annotations(tmp_path, *rows, **changes) -> Path:
+    record = {"schema": 1, "root": "data", "classes": ["run", "sit"], "videos": list(rows)} | changes
+    (tmp_path / "annotations.json").write_text(json.dumps(record))
+    return tmp_path / "annotations.json"
+
+
+def row(path="run/a.mp4", split="val", **more):
+    return {"path": path, "label": "run", "group": None, "split": split} | more
+
+
+def test_annotations_of_a_split(tmp_path):
+    touch(tmp_path, "data/run/a.mp4", "moved/run/b.mp4", "data/clip/0.jpg")
+    file = annotations(
+        tmp_path, row(start=0, end=2.5, group="g"), row(start=2.5), row("run/b.mp4"), row("clip"), row("c", "train")
+    )
+    found = load_dataset("annotations", "val", annotations=file)
+    assert ids(found) == ["clip", "run/a.mp4#0-2.5", "run/a.mp4#2.5-", "run/b.mp4"]
+    clip, first, second, missing = found.videos
+    assert (first.start_seconds, first.end_seconds, first.group, second.end_seconds) == (0, 2.5, "g", None)
+    assert missing.path is None and clip.path.is_dir() and found.population == {"annotations": 4, "found": 3}
+    assert found.classes == ("run", "sit")
+    moved = load_dataset("annotations", "val", tmp_path / "moved", annotations=file)
+    assert [video.video_id for video in moved.videos if video.path] == ["run/b.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes", "message"),
+    [
+        ([row()], {"schema": 2}, "has schema 2, this version of vidbench reads 1"),
+        ([row(split="train")], {}, "has no videos of split 'val'; it has train: choose with --split"),
+        ([row(), row()], {}, "run/a.mp4 stands twice"),
+        ([row(start=3, end=1)], {}, "must lie after start_seconds"),
+        ([row(start="soon")], {}, "is no annotations file of split.py"),
+        ([row(path=3)], {}, "is no annotations file of split.py"),
+        ([{"path": "a"}], {}, "lacks 'label'"),
+        ([], {"videos": None}, "is no annotations file of split.py"),
+        ([3], {}, "is no annotations file of split.py"),
+    ],
+)
+def test_annotations_of_no_good(tmp_path, rows, changes, message):
+    with pytest.raises(UserError, match=message):
+        load_dataset("annotations", "val", annotations=annotations(tmp_path, *rows, **changes))
+
+
+def test_annotations_that_are_not_there(tmp_path):
+    with pytest.raises(UserError, match="needs --annotations FILE"):
+        load_dataset("annotations", "val")
+    with pytest.raises(UserError, match="no such file"):
+        load_dataset("annotations", "val", annotations=tmp_path / "x.json")
+    for text in ("{", "[]", "\xff"):
+        (tmp_path / "x.json").write_text(text, encoding="latin-1")
+        with pytest.raises(UserError, match=r"x\.json is no annotations file of split\.py"):
+            load_dataset("annotations", "val", annotations=tmp_path / "x.json")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from vidbench.arguments import EvaluateSettings
+from vidbench.arguments import EvaluateSettings, SplitSettings
 from vidbench.commands import parse_settings
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +47,8 @@ def test_every_flag_is_in_the_readme_and_in_the_config():
         name = item.name.replace("_", "-")
         for page in (README, config if item.name not in prototype else README):
             assert f"--{name}" in page or f"--no-{name}" in page, name
+    for item in fields(SplitSettings):
+        assert f"--{item.name.replace('_', '-')}" in README, item.name
 
 
 def test_the_configs_parse():

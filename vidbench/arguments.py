@@ -1,6 +1,7 @@
 """Every setting of a command, once: a frozen dataclass from which flags, argfiles and help derive."""
 
 import csv
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +16,16 @@ def setting(
     metavar: str | None = None,
     also: tuple[str, ...] = (),
     positional: bool = False,
+    several: bool = False,
 ):
     """A field of a settings class, from which its flag derives.
 
     meaning: the help text. parse: text → value, where the type alone does not say; it raises UserError. also:
-    other flags that set it too. positional: its values are the command's own words, not a flag's.
+    other flags that set it too. positional: its values are the command's own words, not a flag's. several: the
+    flag takes one word or more, which `parse` gets with spaces between them.
     """
     told = {"help": meaning, "parse": parse, "metavar": metavar, "also": also, "positional": positional}
-    return field(default=default, metadata=told)
+    return field(default=default, metadata=told | {"several": several})
 
 
 def comma_list(text: str) -> tuple[str, ...]:
@@ -57,12 +60,24 @@ def value_range(text: str) -> tuple[float, float]:
     raise UserError(f"--value-range: wanted LO,HI such as -1,1, got {text!r}")
 
 
+def ratios(text: str) -> tuple[float, ...]:
+    """'80 10 10' → (80, 10, 10): train, val and, where there are three, test."""
+    try:
+        numbers = [float(word) for word in text.replace(",", " ").split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (2, 3) or not all(0 <= number < math.inf for number in numbers) or not any(numbers):
+        raise UserError(f"--ratios: wanted two or three numbers such as 80 10 10, none negative, got {text!r}")
+    return tuple(int(number) if number.is_integer() else number for number in numbers)
+
+
 BELONGS = {  # options that only some data sets know
     "kinetics_version": ("kinetics",),
     "population": ("kinetics",),
     "fold": ("ucf101", "hmdb51"),
     "csv": ("csv",),
     "gt_csv": ("frames",),
+    "annotations": ("annotations",),
 }
 
 
@@ -141,13 +156,14 @@ class ModelSettings:
 class EvaluateSettings(ModelSettings):
     """The flags of scripts/evaluate.py."""
 
-    dataset: str | None = setting(None, "demo (default), kinetics, ucf101, hmdb51, folder, frames or csv")
+    dataset: str | None = setting(None, "demo (default), kinetics, ucf101, hmdb51, folder, frames, csv, annotations")
     split: str = setting("val", "train, val or test", also=("kinetics-split",))
     data_dir: Path | None = setting(None, "where the data lies (default: data/demo or data/raw/… of the repository)")
     kinetics_version: str | None = setting(None, "400 (default), 600 or 700-2020; implies --dataset kinetics")
     fold: int = setting(1, "official fold of ucf101 and hmdb51: 1, 2 or 3")
     csv: Path | None = setting(None, "the table of --dataset csv: path,label and optional start,end,group,split")
     gt_csv: Path | None = setting(None, "ground truth of --dataset frames: youtube_id,folder_name,label")
+    annotations: Path | None = setting(None, "what scripts/split.py wrote; implies --dataset annotations")
     population: str | None = setting(None, "annotations or found: what --dataset kinetics lists")
     label_map: Path | None = setting(None, "CSV of two columns, from,to, that renames the data's labels")
     num_videos: int = setting(0, "the first so many of the seeded order; 0 is all")
@@ -168,7 +184,8 @@ class EvaluateSettings(ModelSettings):
         _above(self, "num_videos", -1)
         _above(self, "seed", -1)
         if self.dataset is None:
-            object.__setattr__(self, "dataset", "kinetics" if self.kinetics_version else "demo")
+            implied = "kinetics" if self.kinetics_version else "annotations" if self.annotations else "demo"
+            object.__setattr__(self, "dataset", implied)
         if self.fold not in (1, 2, 3):
             raise UserError(f"--fold must be 1, 2 or 3, got {self.fold}")
         for option, owners in BELONGS.items():
@@ -186,6 +203,40 @@ class PredictSettings(ModelSettings):
 
     videos: tuple = setting((), "video files, folders of videos or folders of frames", positional=True)
     json: bool = setting(False, "print JSON in place of a table")
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """The flags of scripts/split.py."""
+
+    root: Path | None = setting(None, "a folder of class folders, DIR/<class>/*; with --gt-csv, of folders of frames")
+    gt_csv: Path | None = setting(None, "the labels of folders of frames: youtube_id,folder_name,label")
+    ratios: tuple = setting((80, 10, 10), "of train, val and test; 0 or left out: no test", ratios, "X", several=True)
+    group_by: str | None = setting(
+        None,
+        "videos in whose path below --root this finds the same (its first group, else the whole match) stay "
+        "together (default: what names as in UCF-101, HMDB51 and Kinetics tell, else each video alone)",
+        metavar="REGEX",
+    )
+    seed: int = setting(0, "of the order in which videos are shared out")
+    out: Path | None = setting(None, "where annotations.json, train.csv, val.csv, test.csv go (default: --root)")
+    overwrite: bool = setting(False, "replace these files where they are there")
+    debug: bool = setting(False, "show the traceback behind an error line")
+
+    def __post_init__(self):
+        if self.root is None:
+            raise UserError("--root DIR is needed: the folder of the videos")
+        _above(self, "seed", -1)
+        if self.group_by is not None:
+            try:
+                re.compile(self.group_by)
+            except re.error as problem:
+                raise UserError(f"--group-by {self.group_by!r} is no regular expression: {problem}") from None
+
+    @property
+    def folder(self) -> Path:
+        """Where the files go: `--out`, else `--root`."""
+        return self.out or self.root
 
 
 def _one_of(settings, name: str, choices: tuple[str, ...]) -> None:

@@ -97,7 +97,8 @@ def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
         else:
             metavar = item.metadata["metavar"] or METAVARS[kind]
             kind = str if item.metadata["parse"] else kind  # parsed later, so that a bad value is no wrong usage
-            parser.add_argument(*flags, dest=item.name, type=kind, help=text, metavar=metavar)
+            words = "+" if item.metadata["several"] else None
+            parser.add_argument(*flags, dest=item.name, type=kind, help=text, metavar=metavar, nargs=words)
 
 
 def parse_settings(settings: type, arguments: list[str] | None = None, **options):
@@ -109,6 +110,8 @@ def parse_settings(settings: type, arguments: list[str] | None = None, **options
     add_settings(parser, settings)
     values = vars(parser.parse_args(arguments))
     for item in fields(settings):
+        if item.metadata["several"] and item.name in values:
+            values[item.name] = " ".join(values[item.name])
         if item.metadata["parse"] and item.name in values:
             values[item.name] = item.metadata["parse"](values[item.name])
         if item.metadata["positional"]:

@@ -30,6 +30,7 @@ def list_videos(settings: EvaluateSettings) -> tuple[Dataset, list[Video]]:
         "fold": settings.fold,
         "gt_csv": settings.gt_csv,
         "csv_path": settings.csv,
+        "annotations": settings.annotations,
     }
     known = inspect.signature(DATASETS[settings.dataset]).parameters if settings.dataset in DATASETS else {}
     found = load_dataset(

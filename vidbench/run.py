@@ -90,6 +90,8 @@ def run_name(settings: EvaluateSettings, model_name: str) -> str:
     parts = [Path(model_name).stem if "/" in model_name else model_name, settings.dataset]
     if own := settings.csv or (settings.data_dir if settings.dataset in ("folder", "frames") else None):
         parts.append(Path(own).resolve().stem)
+    if settings.annotations:  # the file is always called annotations.json: its folder says more
+        parts.append(settings.annotations.resolve().parent.name)
     if settings.dataset == "kinetics":
         parts.append(settings.kinetics_version or "400")
     if settings.dataset in ("ucf101", "hmdb51"):
@@ -103,7 +105,7 @@ def run_name(settings: EvaluateSettings, model_name: str) -> str:
 def identity_of(settings: EvaluateSettings, model: "Classifier") -> dict:
     """What makes two starts the same run. Batch size, workers, cache and timeouts are not part of it."""
     identity = {name: _plain(getattr(settings, name)) for name in SAME_RUN}
-    for name in ("list", "label_map", "csv", "gt_csv"):
+    for name in ("list", "label_map", "csv", "gt_csv", "annotations"):
         path = getattr(settings, name)
         identity[name] = sha256_of(path) if path else None
     return identity | {
@@ -124,7 +126,7 @@ def facts(settings: EvaluateSettings, model: "Classifier", found: Dataset, outsi
     version = f" {settings.kinetics_version or '400'}" if settings.dataset == "kinetics" else ""
     title = f"{found.name}{version} {found.split}"
     notes = list(found.notes)
-    if settings.dataset == "frames":
+    if settings.dataset == "frames" or _has_folders_of_frames(found):
         notes.append(f"frames are taken to run at {settings.frames_fps:g} a second (assumed)")
     spec = model.spec
     return {
@@ -145,6 +147,11 @@ def facts(settings: EvaluateSettings, model: "Classifier", found: Dataset, outsi
         "counts": {"population": found.population | outside},
         "environment": environment(),
     }
+
+
+def _has_folders_of_frames(found: Dataset) -> bool:
+    """Whether a data set that may hold files and folders has a folder; the others are not looked at, for speed."""
+    return found.name in ("csv", "annotations") and any(video.path and video.path.is_dir() for video in found.videos)
 
 
 def predict_files(settings: PredictSettings) -> list[dict]:

@@ -56,6 +56,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def seeded_place(name: str, seed: int) -> bytes:
+    """A key that sorts names in a random order: it depends on the name and the seed alone, on every machine."""
+    return hashlib.sha256(f"{seed}:{name}".encode(errors="surrogateescape")).digest()
+
+
 @contextmanager
 def written_whole(path: Path, mode: str = "w", **options) -> Iterator[IO]:
     """Open a file that appears under `path` only when the block ends well, so no reader sees half of it."""

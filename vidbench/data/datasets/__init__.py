@@ -3,7 +3,6 @@
 Nothing is decoded here: a listing reads file names and annotation tables only.
 """
 
-import hashlib
 import importlib
 import logging
 import pkgutil
@@ -14,7 +13,7 @@ from pathlib import Path
 from vidbench.data.datasets.registry import DATASETS, ROOT, Dataset, dataset
 from vidbench.data.datasets.tables import read_rows
 from vidbench.data.records import Video
-from vidbench.utils import UserError, canonical_label, printable, unknown
+from vidbench.utils import UserError, canonical_label, printable, seeded_place, unknown
 
 __all__ = ["DATASETS", "ROOT", "Dataset", "dataset", "load_dataset", "read_label_map", "select", "shard_of"]
 
@@ -25,9 +24,10 @@ for _module in pkgutil.iter_modules(__path__):  # a new data set is one new file
 
 
 def load_dataset(name: str, split: str = "val", data_dir: Path | None = None, **options) -> Dataset:
-    """List a data set: `demo`, `kinetics`, `ucf101`, `hmdb51`, `folder`, `frames` or `csv`.
+    """List a data set: `demo`, `kinetics`, `ucf101`, `hmdb51`, `folder`, `frames`, `csv` or `annotations`.
 
-    options: what the data set takes of `version`, `fold`, `csv_path`, `gt_csv`, `population`, `label_map`.
+    options: what the data set takes of `version`, `fold`, `csv_path`, `gt_csv`, `annotations`, `population`,
+    `label_map`.
     Raises UserError: unknown name, no such folder, nothing in it.
     """
     if name not in DATASETS:
@@ -76,7 +76,7 @@ def select(
         for name in sorted(wanted - known.keys()):
             raise unknown("class", name, known.values())
         videos = [v for v in videos if v.label is not None and canonical_label(v.label) in wanted]
-    ordered = sorted(videos, key=lambda video: _place(video.video_id, seed))
+    ordered = sorted(videos, key=lambda video: seeded_place(video.video_id, seed))
     if num_videos:
         ordered = ordered[:num_videos]
     return ordered
@@ -89,10 +89,6 @@ def shard_of(items: list, shard: tuple[int, int] | None) -> list:
     ['b', 'e']
     """
     return items if shard is None else items[shard[0] - 1 :: shard[1]]
-
-
-def _place(video_id: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}:{video_id}".encode()).digest()
 
 
 def read_label_map(path: Path) -> dict[str, str]:

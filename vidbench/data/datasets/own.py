@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vidbench.data.datasets.registry import Dataset, dataset, listed
+from vidbench.data.datasets.registry import Dataset, dataset, listed, unique
 from vidbench.data.datasets.tables import existing, rows_of_split, video_files, visible_files
 from vidbench.data.images import is_frame
 from vidbench.data.records import Video
@@ -54,7 +54,7 @@ def frames(data_dir: Path | None, split: str = "val", gt_csv: Path | None = None
                 f"{table}, line {number}: {len(named)} folders are named {name!r}: give the path below {root}"
             )
         videos.append(Video(row.get("youtube_id") or name, named[0], row["label"] or None, split))
-    _unique(videos, table)
+    unique(videos, table)
     return listed("frames", split, videos)
 
 
@@ -76,7 +76,7 @@ def table(data_dir: Path | None, split: str = "val", csv_path: Path | None = Non
             videos.append(Video(row["path"] + part, base / row["path"], *facts))
         except ValueError as problem:
             raise UserError(f"{csv_path}, line {number}: {problem}") from None
-    _unique(videos, csv_path)
+    unique(videos, csv_path)
     unlabelled = bool(videos) and not any(video.label for video in videos)
     return listed(
         "csv", split, videos, ("no row of the table has a value in a column named label",) if unlabelled else ()
@@ -96,11 +96,3 @@ def _seconds(value: str | None, path: Path, number: int) -> float | None:
         return float(value) if value else None
     except ValueError:
         raise UserError(f"{path}, line {number}: {value!r} is not a number of seconds") from None
-
-
-def _unique(videos: list[Video], where: Path) -> None:
-    seen: set[str] = set()
-    for video in videos:
-        if video.video_id in seen:
-            raise UserError(f"{where}: {video.video_id} stands twice")
-        seen.add(video.video_id)

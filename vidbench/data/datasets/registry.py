@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidbench.data.records import Video
+from vidbench.utils import UserError
 
 ROOT = Path(__file__).resolve().parents[3]  # the kit is installed editable: its data lies in the repository
 
@@ -46,3 +47,12 @@ def listed(
         "found": sum(video.path is not None and video.path.exists() for video in videos),
     }
     return Dataset(name, split, tuple(videos), classes, population, notes)
+
+
+def unique(videos: list[Video], where: Path) -> None:
+    """Raise UserError where two videos of the table `where` have one id."""
+    seen: set[str] = set()
+    for video in videos:
+        if video.video_id in seen:
+            raise UserError(f"{where}: {video.video_id} stands twice")
+        seen.add(video.video_id)

@@ -8,6 +8,9 @@ from vidbench.data.datasets.tables import existing, video_files
 from vidbench.data.records import Video
 from vidbench.utils import UserError, unknown
 
+UCF101_NAME = re.compile(r"v_(.+)_(g\d+)_c\d+")  # class, recording of that class, clip of that recording
+HMDB51_TAGS = r"[hulf]_(?:cm|nm)_np\d_(?:fr|ba|le|ri)_(?:bad|med|goo)_\d+"  # behind source and class
+
 
 @dataset("ucf101")
 def ucf101(data_dir: Path | None, split: str = "val", fold: int = 1) -> Dataset:
@@ -22,7 +25,7 @@ def ucf101(data_dir: Path | None, split: str = "val", fold: int = 1) -> Dataset:
     videos = []
     for line in _lines(listing):
         name = re.sub(r"\s+\d+$", "", line).rsplit("/", 1)[-1]  # train lists add the class number
-        parts = re.fullmatch(r"v_(.+)_(g\d+)_c\d+\.\w+", name)
+        parts = UCF101_NAME.fullmatch(Path(name).stem)
         if not parts:
             raise UserError(f"{listing}: {line!r} is no UCF-101 name")
         label, group = parts[1], f"{parts[1]}_{parts[2]}"

@@ -1,0 +1,30 @@
+"""Share one's own videos out into train, val and test: python scripts/split.py --root DIR [--ratios 80 10 10]"""
+
+import logging
+
+from vidbench.commands import command_errors, parse_settings
+
+
+def main() -> None:
+    with command_errors("split") as ending:
+        from vidbench.arguments import SplitSettings  # here, so that Ctrl-C while they load ends as it does later
+        from vidbench.data.splitting import split_folder, split_table
+
+        settings = parse_settings(SplitSettings, prog="split.py", description=__doc__)
+        ending.debug = settings.debug
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        videos = split_folder(
+            settings.root,
+            settings.folder,
+            gt_csv=settings.gt_csv,
+            ratios=settings.ratios,
+            group_by=settings.group_by,
+            seed=settings.seed,
+            overwrite=settings.overwrite,
+        )
+        print(split_table(videos))
+        print(f"written to {settings.folder}: annotations.json, train.csv, val.csv, test.csv")
+
+
+if __name__ == "__main__":
+    main()
