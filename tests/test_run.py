@@ -79,7 +79,7 @@ def test_speed_settings_may_change_between_starts_and_others_may_not(settings):
         ({"frame_order": "frozen"}, "frame_order"),
         ({"top_n": 3}, "top_n"),
     ):
-        with pytest.raises(UserError, match=f"holds another run: {name} is"):
+        with pytest.raises(UserError, match=f"holds another run: {name} "):
             evaluate_run(replace(settings, **change))
     evaluate_run(replace(settings, seed=1, overwrite=True))
 

@@ -25,7 +25,7 @@ if on_jax():  # compiling takes its time there: one network a file; the referenc
     referenced = {ARCHITECTURES[name].build.__module__: name for name in NAMES if ARCHITECTURES[name].renames}
     NAMES = sorted([*referenced.values(), *(name for name in NAMES if not ARCHITECTURES[name].renames)])
 SMALLEST = {"i3d": (9, 193, 193), "s3d": (13, 209, 209)}  # T, H, W that the pooling leaves something of
-SMALL = (8, 48, 48)
+SMALL = (48, 48)
 OPTIONS = {"fstcn": {"size": (48, 48), "hidden": (24, 16)}, "lrcn": {"hidden": 8}}
 BFLOAT16_ERROR = 0.05  # of the largest logit: bfloat16 keeps 8 bits, and errors of many layers add up
 GOLDEN = sorted(
@@ -42,7 +42,7 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def clips(name):
-    clips = np.random.default_rng(1).standard_normal((2, *SMALLEST.get(name, SMALL), 3))
+    clips = np.random.default_rng(1).standard_normal((2, *smallest(name), 3))
     clips[1] += 5  # brighter
     return clips.astype(np.float32)
 
@@ -68,6 +68,11 @@ def network(name):
 @pytest.fixture(scope="module")
 def logits(network, clips):
     return compiled(network)(clips)
+
+
+def smallest(name):
+    """(T, H, W) of the clips that `name` is tried with."""
+    return SMALLEST.get(name, (max(8, ARCHITECTURES[name].spec().min_frames), *SMALL))
 
 
 def compiled(network):
@@ -159,8 +164,7 @@ def test_mixed_bfloat16_gives_nearly_the_same_and_a_float32_head(name, network, 
 def test_a_classifier_in_bfloat16_gives_nearly_the_same(name, network):
     """The precision that `--precision bfloat16` asks for: a rewritten graph on TensorFlow, a copy on JAX."""
     spec = ARCHITECTURES[name].spec(classes=("a", "b", "c"))
-    shape = SMALLEST.get(name, SMALL)
-    pixels = np.random.default_rng(2).integers(0, 256, (1, *shape, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(2).integers(0, 256, (1, *smallest(name), 3), dtype=np.uint8)
     full, half = (network_classifier(network, spec, precision)(pixels) for precision in ("float32", "bfloat16"))
     assert half.dtype == np.float32 and (full != half).any()
     np.testing.assert_allclose(half, full, atol=BFLOAT16_ERROR * np.abs(full).max())

@@ -10,7 +10,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 
@@ -144,12 +144,7 @@ class RunFolder:
             return {}
         report = read_report(self.folder)
         before = report["identity"]
-        differing = [
-            f"{key} is {_short(before.get(key))} there and {_short(self.identity.get(key))} here"
-            for key in sorted(before.keys() | self.identity.keys())
-            if before.get(key) != self.identity.get(key)
-        ]
-        if differing:
+        if differing := list(_differences(before, self.identity)):
             raise UserError(f"{self.folder} holds another run: {'; '.join(differing)}. To go on, {self._ways_out}")
         return report
 
@@ -276,6 +271,16 @@ def _is_part(path: Path) -> bool:
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()[:ID_BYTES]
+
+
+def _differences(before: dict, now: dict, inside: str = "") -> Iterator[str]:
+    """What differs between two identities, field by field: "protocol clips is 10 there and 1 here"."""
+    for key in sorted(before.keys() | now.keys()):
+        there, here = before.get(key), now.get(key)
+        if isinstance(there, dict) and isinstance(here, dict):
+            yield from _differences(there, here, f"{inside}{key} ")
+        elif there != here:
+            yield f"{inside}{key} is {_short(there)} there and {_short(here)} here"
 
 
 def _short(value) -> str:

@@ -110,6 +110,9 @@ def load_model(
     options = {"classes": classes, "precision": precision, "value_range": value_range}
     if name in ARCHITECTURES:
         return load_architecture(ARCHITECTURES[name], weights, ROOT, **options)
+    known = name in FILES or name in hub.HANDLES or path.exists() or path.parent != Path()
+    if weights is not None and not known:
+        raise unknown("architecture", name, ARCHITECTURES)
     if weights is not None:
         raise UserError(f"{name} brings its own weights; weights go with {', '.join(sorted(ARCHITECTURES))}")
     if name in FILES:

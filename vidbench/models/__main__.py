@@ -3,6 +3,7 @@
 import argparse
 import math
 
+from vidbench.machine import stderr_held
 from vidbench.models import FILES, available_models, build_model, gflop, hub, load_model, spec_of
 from vidbench.models.registry import ARCHITECTURES
 from vidbench.models.spec import Spec
@@ -14,7 +15,8 @@ COLUMNS = ("model", "a view", "views", "M parameters", "GFLOP", "published G-MAC
 def main() -> None:
     """Print one line a model, as a Markdown table."""
     argparse.ArgumentParser(prog="python -m vidbench.models", description=__doc__).parse_args()
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *(row_of(name) for name in available_models())]
+    with stderr_held():  # TensorFlow talks whenever a graph is counted
+        rows = [COLUMNS, ("---",) * len(COLUMNS), *(row_of(name) for name in available_models())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print(

@@ -20,13 +20,19 @@ from vidbench.utils import UserError
 def save_model(network: keras.Model, path: Path, spec: Spec) -> None:
     """Write `path`, a `.keras` file without optimiser state, and its spec beside it as `.json`.
 
-    Raises UserError for another suffix and for a spec with another number of classes.
+    Raises UserError for another suffix, and for a spec with another number of classes or size of frames.
     """
     path = Path(path)
     if path.suffix != ".keras":
         raise UserError(f"a model is saved as .keras, not as {path.name}")
     if network.output_shape[-1] != len(spec.classes):
         raise UserError(f"{spec.name} has {len(spec.classes)} classes but gives {network.output_shape[-1]} logits")
+    height, width = network.input_shape[2:4]
+    if height and width and (height, width) != spec.protocol.frame_size:
+        wanted = "×".join(map(str, spec.protocol.frame_size))
+        raise UserError(
+            f"{spec.name} shows frames of {wanted}, the network takes {height}×{width}: change its protocol"
+        )
     bare = type(network).from_config(network.get_config())  # never compiled, so without an optimiser
     bare.set_weights(network.get_weights())
     path.parent.mkdir(parents=True, exist_ok=True)

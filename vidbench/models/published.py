@@ -130,7 +130,7 @@ def find_file(weights: Weights, folder: Path) -> Path:
     if not digest.startswith(weights.sha256):
         raise UserError(
             f"{path} is not the published file: its sha256 begins with {digest[:8]}, not with {weights.sha256}; "
-            "remove it, and it will be fetched anew"
+            f"remove it, and it will be fetched anew, or use a file of your own as it is: --weights {path}"
         )
     return path
 
