@@ -198,3 +198,11 @@ def test_kinetics_classes_can_all_be_told_apart():
         assert list(names) == sorted(names)
     with pytest.raises(UserError, match=r"unknown version of Kinetics '500'"):
         kinetics_classes("500")
+
+
+def test_a_spec_whose_frames_do_not_fit_the_network_is_not_saved(tmp_path):
+    frames = layers.Input((None, 16, 20, 3))
+    network = keras.Model(frames, layers.Dense(2)(layers.GlobalAveragePooling3D()(frames)), name="sized")
+    with pytest.raises(UserError, match=r"shows frames of 16×16, the network takes 16×20"):
+        save_model(network, tmp_path / "sized.keras", Spec("sized", ("a", "b"), PROTOCOL))
+    assert not list(tmp_path.iterdir())

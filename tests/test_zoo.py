@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -137,6 +138,9 @@ def test_gradients_reach_every_variable(network, clips):
 
 def test_what_is_saved_gives_the_same_logits(name, network, clips, logits, tmp_path):
     spec = ARCHITECTURES[name].spec(classes=("a", "b", "c"))
+    if network.input_shape[2]:
+        protocol = replace(spec.protocol, resize="exact", resize_to=network.input_shape[2:4], crop=None)
+        spec = spec.with_protocol(protocol)
     save_model(network, tmp_path / "model.keras", spec)
     loaded = load_model(tmp_path / "model.keras")
     assert loaded.spec == spec
