@@ -186,13 +186,13 @@ def test_published_weights_are_fetched_checked_and_converted_once(networks, file
 
 
 def test_a_page_in_place_of_the_file_is_not_kept(tmp_path, server, monkeypatch):
+    """A server that answers with a page, status 200, as a portal or an expired link does."""
     address, _ = server
-    changed = published(monkeypatch, address.rpartition("/")[0] + "/", "")  # the server lists its folder
-    changed = replace(changed, weights={"kinetics400": replace(changed.weights["kinetics400"], address=address + "#x")})
-    monkeypatch.setattr("vidbench.models.published.fetch_file", lambda url, path: path.write_text("<html>"))
+    folder = tmp_path / "data" / "models" / "mc3_18"
+    changed = published(monkeypatch, address.rpartition("/")[0] + "/?page=mc3_18.pth", "")
     with pytest.raises(UserError, match=r"answered with another file than the published one"):
         converted(changed, "kinetics400", tmp_path)
-    assert [path.name for path in (tmp_path / "data" / "models" / "mc3_18").iterdir()] == [".lock"]
+    assert [path.name for path in folder.iterdir()] == [".lock"]
 
 
 def test_weights_are_converted_in_float32_whatever_the_process_trains_in(files, tmp_path, monkeypatch):

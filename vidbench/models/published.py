@@ -126,6 +126,7 @@ def find_file(weights: Weights, folder: Path) -> Path:
             part.unlink()
             raise UserError(f"{weights.address} answered with another file than the published one; try again later")
         part.replace(path)
+        return path
     digest = weights_digest(path)
     if not digest.startswith(weights.sha256):
         raise UserError(
