@@ -1,0 +1,7 @@
+"""Every setting of a command, once: a frozen dataclass from which flags, argfiles and help derive."""
+
+from vidbench.arguments.evaluate import EvaluateSettings, PredictSettings
+from vidbench.arguments.shared import DataSettings, LoadingSettings, ModelSettings
+from vidbench.arguments.split import SplitSettings
+
+__all__ = ["DataSettings", "EvaluateSettings", "LoadingSettings", "ModelSettings", "PredictSettings", "SplitSettings"]

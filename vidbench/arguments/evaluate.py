@@ -1,0 +1,37 @@
+"""The settings of scripts/evaluate.py and scripts/predict.py."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidbench.arguments.setting import setting, shard
+from vidbench.arguments.shared import DataSettings, ModelSettings
+from vidbench.utils import UserError
+
+
+@dataclass(frozen=True)
+class EvaluateSettings(DataSettings, ModelSettings):
+    """The flags of scripts/evaluate.py."""
+
+    split: str = setting("val", "train, val or test", also=("kinetics-split",))
+    list: Path | None = setting(None, "a file of video ids, one a line: exactly these are scored")
+    shard: tuple | None = setting(
+        None, "I/N: every N-th video from the I-th; vidbench.report merge joins the parts", shard, "I/N"
+    )
+    results_dir: Path = setting(Path("results"), "where runs are written")
+    name: str | None = setting(None, "the run's folder (default: model, dataset, version and split)")
+    overwrite: bool = setting(False, "replace the run that the folder holds", also=("overwrite-output-dir",))
+    predict_only: bool = setting(False, "predictions without accuracy")
+    dry_run: bool = setting(False, "time a few clips and say what the run would cost")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.name is not None and (Path(self.name).name != self.name or self.name.strip() in ("", ".", "..")):
+            raise UserError(f"--name must be a plain folder name, got {self.name!r}")
+
+
+@dataclass(frozen=True)
+class PredictSettings(ModelSettings):
+    """The flags of scripts/predict.py."""
+
+    videos: tuple = setting((), "video files, folders of videos or folders of frames", positional=True)
+    json: bool = setting(False, "print JSON in place of a table")
