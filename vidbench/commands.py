@@ -97,8 +97,9 @@ def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
         else:
             metavar = item.metadata["metavar"] or METAVARS[kind]
             kind = str if item.metadata["parse"] else kind  # parsed later, so that a bad value is no wrong usage
-            words = "+" if item.metadata["several"] else None
-            parser.add_argument(*flags, dest=item.name, type=kind, help=text, metavar=metavar, nargs=words)
+            words = "+" if item.metadata["several"] else None if item.metadata["alone"] is None else "?"
+            alone = {} if item.metadata["alone"] is None else {"const": item.metadata["alone"]}
+            parser.add_argument(*flags, dest=item.name, type=kind, help=text, metavar=metavar, nargs=words, **alone)
 
 
 def parse_settings(settings: type, arguments: list[str] | None = None, **options):

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidbench.arguments import EvaluateSettings, ModelSettings
+from vidbench.arguments import DataSettings, EvaluateSettings, LoadingSettings, ModelSettings
 from vidbench.data.datasets import DATASETS, ROOT, Dataset, load_dataset, select
 from vidbench.data.load import VideoLoader
 from vidbench.data.records import Video
@@ -24,22 +24,7 @@ def list_videos(settings: EvaluateSettings) -> tuple[Dataset, list[Video]]:
 
     Raises UserError where there are none.
     """
-    options = {
-        "version": settings.kinetics_version or "400",
-        "population": settings.population,
-        "fold": settings.fold,
-        "gt_csv": settings.gt_csv,
-        "csv_path": settings.csv,
-        "annotations": settings.annotations,
-    }
-    known = inspect.signature(DATASETS[settings.dataset]).parameters if settings.dataset in DATASETS else {}
-    found = load_dataset(
-        settings.dataset,
-        settings.split,
-        settings.data_dir,
-        label_map=settings.label_map,
-        **{name: value for name, value in options.items() if name in known},
-    )
+    found = find_dataset(settings, settings.split)
     videos = select(
         found.videos,
         keys=read_keys(settings.list) if settings.list else (),
@@ -50,6 +35,26 @@ def list_videos(settings: EvaluateSettings) -> tuple[Dataset, list[Video]]:
     if not videos:
         raise UserError(f"dataset {settings.dataset}: no video is left of {len(found.videos)}")
     return found, videos
+
+
+def find_dataset(settings: DataSettings, split: str, data_dir: Path | None = None) -> Dataset:
+    """One split of the settings' data set, from `data_dir` where it lies elsewhere than the settings say."""
+    options = {
+        "version": settings.kinetics_version or "400",
+        "population": settings.population,
+        "fold": settings.fold,
+        "gt_csv": settings.gt_csv,
+        "csv_path": settings.csv,
+        "annotations": settings.annotations,
+    }
+    known = inspect.signature(DATASETS[settings.dataset]).parameters if settings.dataset in DATASETS else {}
+    return load_dataset(
+        settings.dataset,
+        split,
+        data_dir or settings.data_dir,
+        label_map=settings.label_map,
+        **{name: value for name, value in options.items() if name in known},
+    )
 
 
 def read_keys(path: Path) -> list[str]:
@@ -121,12 +126,17 @@ def match_classes(
     return kept, {"outside the model's classes": left}
 
 
+def cache_folder(settings: LoadingSettings) -> Path:
+    """Where the settings' cache lies."""
+    return settings.cache_dir or ROOT / "data" / "cache"
+
+
 def loader_of(settings: ModelSettings, videos: list[Video], model: "Classifier") -> VideoLoader:
     """The loader that feeds `model` as the settings say."""
     return VideoLoader(
         videos,
         model.spec.protocol,
-        cache_dir=(settings.cache_dir or ROOT / "data" / "cache") if settings.cache else None,
+        cache_dir=cache_folder(settings) if settings.cache else None,
         overwrite_cache=settings.overwrite_cache,
         workers=settings.workers or usable_cpus(),
         decode_timeout=settings.decode_timeout,

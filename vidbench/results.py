@@ -144,7 +144,7 @@ class RunFolder:
             return {}
         report = read_report(self.folder)
         before = report["identity"]
-        if differing := list(_differences(before, self.identity)):
+        if differing := list(differences(before, self.identity)):
             raise UserError(f"{self.folder} holds another run: {'; '.join(differing)}. To go on, {self._ways_out}")
         return report
 
@@ -273,12 +273,12 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()[:ID_BYTES]
 
 
-def _differences(before: dict, now: dict, inside: str = "") -> Iterator[str]:
+def differences(before: dict, now: dict, inside: str = "") -> Iterator[str]:
     """What differs between two identities, field by field: "protocol clips is 10 there and 1 here"."""
     for key in sorted(before.keys() | now.keys()):
         there, here = before.get(key), now.get(key)
         if isinstance(there, dict) and isinstance(here, dict):
-            yield from _differences(there, here, f"{inside}{key} ")
+            yield from differences(there, here, f"{inside}{key} ")
         elif there != here:
             yield f"{inside}{key} is {_short(there)} there and {_short(here)} here"
 

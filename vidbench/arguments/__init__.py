@@ -3,5 +3,14 @@
 from vidbench.arguments.evaluate import EvaluateSettings, PredictSettings
 from vidbench.arguments.shared import DataSettings, LoadingSettings, ModelSettings
 from vidbench.arguments.split import SplitSettings
+from vidbench.arguments.train import TrainSettings
 
-__all__ = ["DataSettings", "EvaluateSettings", "LoadingSettings", "ModelSettings", "PredictSettings", "SplitSettings"]
+__all__ = [
+    "DataSettings",
+    "EvaluateSettings",
+    "LoadingSettings",
+    "ModelSettings",
+    "PredictSettings",
+    "SplitSettings",
+    "TrainSettings",
+]

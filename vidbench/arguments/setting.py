@@ -16,15 +16,17 @@ def setting(
     also: tuple[str, ...] = (),
     positional: bool = False,
     several: bool = False,
+    alone: str | None = None,
 ):
     """A field of a settings class, from which its flag derives.
 
     meaning: the help text. parse: text → value, where the type alone does not say; it raises UserError. also:
     other flags that set it too. positional: its values are the command's own words, not a flag's. several: the
-    flag takes one word or more, which `parse` gets with spaces between them.
+    flag takes one word or more, which `parse` gets with spaces between them. alone: the value of a flag that is given
+    without one.
     """
     told = {"help": meaning, "parse": parse, "metavar": metavar, "also": also, "positional": positional}
-    return field(default=default, metadata=told | {"several": several})
+    return field(default=default, metadata=told | {"several": several, "alone": alone})
 
 
 def comma_list(text: str) -> tuple[str, ...]:
@@ -57,6 +59,35 @@ def value_range(text: str) -> tuple[float, float]:
     except ValueError:
         pass
     raise UserError(f"--value-range: wanted LO,HI such as -1,1, got {text!r}")
+
+
+def numbers(flag: str, least: int, most: int, kind: type = float):
+    """A reader of `least` to `most` numbers, none negative, with spaces or commas between them: '128 171'."""
+
+    def read(text: str) -> tuple:
+        try:
+            found = tuple(kind(word) for word in text.replace(",", " ").split())
+        except ValueError:
+            found = ()
+        if not least <= len(found) <= most or not all(0 <= number < math.inf for number in found):
+            count = f"{least}" if least == most else f"{least} to {most}"
+            raise UserError(f"{flag}: wanted {count} numbers, none negative, got {text!r}")
+        return found
+
+    return read
+
+
+def height_and_width(flag: str):
+    """A reader of a size in pixels: '128 171' → (128, 171), '112' → (112, 112)."""
+    read = numbers(flag, 1, 2, int)
+
+    def size(text: str) -> tuple[int, int]:
+        found = read(text)
+        if not all(found):
+            raise UserError(f"{flag}: a size in pixels is positive, got {text!r}")
+        return found[0], found[-1]
+
+    return size
 
 
 def ratios(text: str) -> tuple[float, ...]:

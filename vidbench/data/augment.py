@@ -133,7 +133,22 @@ def augment(
         frames = blur(frames, rng.uniform(*BLUR_SIGMAS))
     if rng.random() < settings.erase:
         frames = erase(frames, rng)
-    return frames if settings.custom is None else _customized(frames, settings.custom, rng)
+    return customize(frames, settings, rng)
+
+
+def customize(frames: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """(T, H, W, 3) uint8 → the same shape: the settings' `custom` function, where there is one.
+
+    Raises UserError when it gives another shape or dtype.
+    """
+    if settings.custom is None:
+        return frames
+    shape, result = frames.shape, settings.custom(frames, rng)
+    got = f"{result.shape} {result.dtype}" if isinstance(result, np.ndarray) else type(result).__name__
+    if got != (wanted := f"{shape} uint8"):
+        name = _name(settings.custom)
+        raise UserError(f"the custom augmentation {name} must give {wanted} as it got, it gave {got}")
+    return result
 
 
 def random_crop(frames: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -250,14 +265,6 @@ def _resized(frames: np.ndarray, protocol: Protocol, settings: Augmentation, rng
         return np.stack([process.process_frame(frame, whole) for frame in frames])
     side = int(rng.integers(settings.short_side[0], settings.short_side[1] + 1))
     return np.stack([process.resize_short_side(frame, side) for frame in frames])
-
-
-def _customized(frames: np.ndarray, custom: Custom, rng: np.random.Generator) -> np.ndarray:
-    shape, result = frames.shape, custom(frames, rng)
-    got = f"{result.shape} {result.dtype}" if isinstance(result, np.ndarray) else type(result).__name__
-    if got != (wanted := f"{shape} uint8"):
-        raise UserError(f"the custom augmentation {_name(custom)} must give {wanted} as it got, it gave {got}")
-    return result
 
 
 def _name(function: Callable) -> str:

@@ -35,12 +35,18 @@ MARK = b"VIDBENC1"
 HASH_LIMIT_BYTES = 256 << 20  # larger files are known by size and times alone: hashing them costs seconds
 
 
-def cache_key(video: Video, protocol: Protocol, frames_fps: float, cache_dir: Path) -> str:
-    """64 hex digits that change with the file's content and with every parameter that changes a pixel."""
+def cache_key(video: Video, protocol: Protocol, frames_fps: float, cache_dir: Path, all_frames: bool = False) -> str:
+    """64 hex digits that change with the file's content and with every parameter that changes a pixel.
+
+    all_frames: the key of the whole video, of which only the pixels, not the choice of frames, are the protocol's
+    """
+    shown = protocol.to_dict()
+    if all_frames:
+        shown = {name: shown[name] for name in ("resize", "resize_to", "crop")} | {"sampling": "all"}
     facts = {
         "content": identity(video.path, cache_dir),
         "part": [video.start_seconds, video.end_seconds],
-        "protocol": protocol.to_dict(),
+        "protocol": shown,
         "frames_fps": frames_fps if video.path.is_dir() else None,
         "libraries": [av.__version__, cv2.__version__, np.__version__],
     }

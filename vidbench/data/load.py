@@ -60,6 +60,22 @@ class Failure:
     reason: str
 
 
+def failure_of(problem: Exception, video: Video, decode_timeout: float) -> Failure:
+    """What a worker's exception says of a video."""
+    if isinstance(problem, DecodeError):
+        return Failure(video, problem.stage, str(problem))
+    if isinstance(problem, FutureTimeout):
+        return Failure(video, "decode", f"timeout: not decoded within {decode_timeout:g} s")
+    if isinstance(problem, ProcessExpired):
+        return Failure(video, "decode", f"the decoder crashed (exit code {problem.exitcode})")
+    if isinstance(problem, MemoryError):
+        return Failure(video, "decode", "not enough memory for its frames")
+    if isinstance(problem, OSError):
+        return Failure(video, "open", f"unreadable file: {problem.strerror or problem}")
+    log.debug("unforeseen failure of %s", video.video_id, exc_info=problem)
+    return Failure(video, "decode", f"{type(problem).__name__}: {problem}".splitlines()[0])
+
+
 class VideoLoader:
     """Iterate over videos in their order; each gives a `Sample` or a `Failure`.
 
@@ -126,19 +142,8 @@ class VideoLoader:
             if decoded is None:  # somebody has emptied the cache meanwhile
                 done = self._schedule(pool, video, None).result()
                 decoded = done.clip
-        except DecodeError as problem:
-            return Failure(video, problem.stage, str(problem))
-        except FutureTimeout:
-            return Failure(video, "decode", f"timeout: not decoded within {self.decode_timeout:g} s")
-        except ProcessExpired as problem:
-            return Failure(video, "decode", f"the decoder crashed (exit code {problem.exitcode})")
-        except MemoryError:
-            return Failure(video, "decode", "not enough memory for its frames")
-        except OSError as problem:
-            return Failure(video, "open", f"unreadable file: {problem.strerror or problem}")
         except Exception as problem:  # one video must never end a run, whatever its bytes set off in a codec
-            log.debug("unforeseen failure of %s", video.video_id, exc_info=True)
-            return Failure(video, "decode", f"{type(problem).__name__}: {problem}".splitlines()[0])
+            return failure_of(problem, video, self.decode_timeout)
         self._note(done)
         return Sample(video, decoded, self.protocol)
 

@@ -42,12 +42,17 @@ class JaxRuntime:
 
     def _values(self):
         variables = self._network.trainable_variables, self._network.non_trainable_variables
-        return tuple([variable.value for variable in group] for group in variables)
+        return tuple([_here(variable.value) for variable in group] for group in variables)
 
     def _logits(self, values, frames):
         pixels = jnp.asarray(frames, jnp.float32) * self._scale + self._shift
         logits, _ = self._network.stateless_call(*values, pixels, training=False)
         return jnp.asarray(logits, jnp.float32)
+
+
+def _here(value):
+    """One device's copy of a variable that training keeps on every device: this process may run alone."""
+    return value if len(value.sharding.device_set) == 1 else value.addressable_data(0)
 
 
 def _operations(jaxpr):

@@ -1,0 +1,75 @@
+"""The videos of a run: what it learns from, what chooses the best epoch, what is scored at the end."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidbench.arguments import TrainSettings
+from vidbench.data.datasets import ROOT, select
+from vidbench.data.demo import demo_specs, draw_dataset
+from vidbench.data.records import Video
+from vidbench.machine import usable_cpus
+from vidbench.prepare import find_dataset
+from vidbench.utils import UserError, canonical_label
+
+log = logging.getLogger(__name__)
+DEMO_CLIPS = 2400
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Videos of a run in their seeded order; `classes` are the training videos', as the data names them."""
+
+    train: list[Video]
+    val: list[Video]
+    classes: tuple[str, ...]
+    source_notes: tuple[str, ...] = ()  # what a reader must know of the data set
+    notes: tuple[str, ...] = ()  # and of this choice from it
+
+
+def find_data(settings: TrainSettings, progress: bool = False) -> TrainingData:
+    """The train and val videos that the settings mean; the demo's train clips are drawn where they are not there yet.
+
+    Raises UserError where a split is missing, or val and train share no class.
+    """
+    elsewhere = None
+    if settings.dataset == "demo" and settings.data_dir is None and settings.train_split == "train":
+        elsewhere = demo_folder(settings.num_videos or DEMO_CLIPS, settings.workers or usable_cpus(), progress)
+    train, val = find_dataset(settings, settings.train_split, elsewhere), find_dataset(settings, settings.val_split)
+    chosen = select(
+        [video for video in train.videos if video.label is not None],
+        classes=settings.classes,
+        num_videos=settings.num_videos,
+        seed=settings.seed,
+    )
+    if not chosen:
+        raise UserError(f"dataset {settings.dataset}: split {settings.train_split} has no labelled videos")
+    labels = {canonical_label(video.label) for video in chosen}
+    classes = tuple(name for name in train.classes if canonical_label(name) in labels)
+    if len(classes) < 2:
+        raise UserError(f"there is one class, {classes[0]!r}: a classifier needs two to tell apart")
+    judged = [video for video in val.videos if video.label and canonical_label(video.label) in labels]
+    if not judged:
+        raise UserError(f"no video of split {settings.val_split} has a class of split {settings.train_split}")
+    if {video.path for video in judged} <= {video.path for video in chosen}:
+        raise UserError("train and val are the same files: scripts/split.py makes a split, --annotations FILE takes it")
+    of_source, leaks = tuple(dict.fromkeys((*train.notes, *val.notes))), _leaks(chosen, judged)
+    for leak in leaks:
+        log.warning("note: %s", leak)
+    return TrainingData(chosen, select(judged, seed=settings.seed), classes, of_source, (*of_source, *leaks))
+
+
+def demo_folder(count: int = DEMO_CLIPS, workers: int = 1, progress: bool = False) -> Path:
+    """The folder with `count` train clips of the demo, drawn on first demand (a quarter of a second each a core)."""
+    folder = ROOT / "data" / "cache" / ("demo_train" if count == DEMO_CLIPS else f"demo_train_{count}")
+    if not (folder / "train.csv").is_file():
+        draw_dataset(folder, demo_specs("train", count), "train", workers, progress)
+    return folder
+
+
+def _leaks(train: list[Video], val: list[Video]) -> list[str]:
+    """A note on recordings, or files, that stand in both."""
+    shared = {video.group for video in train if video.group} & {video.group for video in val}
+    files = {video.path for video in train if video.path} & {video.path for video in val}
+    found = [(shared, "recordings"), (files, "files")]
+    return [f"{len(both)} {what} stand in train and in val: its accuracy is too high" for both, what in found if both]

@@ -1,0 +1,190 @@
+"""`runs/<name>/`: what a training run leaves, and what it needs to go on."""
+
+import csv
+import json
+import logging
+import shlex
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+from filelock import FileLock, Timeout
+
+from vidbench.arguments import TrainSettings
+from vidbench.commands import as_argfile
+from vidbench.models import Spec, save_model
+from vidbench.results import differences
+from vidbench.train.loop import Training
+from vidbench.train.network import set_sync_bn
+from vidbench.train.state import Progress, read_state, restore, write_state
+from vidbench.utils import UserError, printable, written_whole
+
+log = logging.getLogger(__name__)
+STATE = "resume.npz"
+OURS = ("best.keras", "best.json", "last.keras", "last.json", STATE, "history.csv", "failures.csv", "report.json")
+FOLDERS = ("val", "test", "export", "tensorboard")
+
+
+class TrainingFolder:
+    """A run's folder, held by one process at a time; use as a context manager.
+
+    identity: what makes two starts the same run, as plain values; `epochs` may grow. earlier: the report of an
+    earlier start, {} for none.
+
+    Raises UserError, with the folder as it was, when it holds another run (the differing settings are named) or
+    something else, when another process writes to it, and when `resume` finds nothing to go on with.
+    """
+
+    def __init__(self, folder: Path, identity: dict, overwrite: bool = False, resume: bool = False):
+        self.folder, self.identity = Path(folder), json.loads(json.dumps(identity))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.folder / ".lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"another process is writing to {self.folder}") from None
+        try:
+            self.earlier = {} if overwrite else self._same_run()
+            if resume and not self.has_state:
+                raise UserError(f"--resume: {self.folder} holds no run to go on with")
+            self._clear(overwrite)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._saved = time.monotonic()
+
+    def __enter__(self) -> "TrainingFolder":
+        return self
+
+    def __exit__(self, *problem) -> None:
+        self._lock.release()
+
+    def begin(self, settings: TrainSettings, record: dict) -> None:
+        """Write what is known before the first step: the argfile that repeats the run, and a report that says so."""
+        with written_whole(self.folder / "config.txt") as file:
+            file.write(f"# python scripts/train.py @{shlex.quote(str(self.folder / 'config.txt'))}\n")
+            file.write(as_argfile(replace(settings, overwrite=False, overwrite_cache=False, resume=False)))
+        self.write_report({"status": "running"} | record)
+
+    def write_report(self, record: dict) -> None:
+        """Write `report.json`."""
+        with written_whole(self.folder / "report.json") as file:
+            json.dump({"identity": self.identity, **record}, file, indent=1, ensure_ascii=False)
+            file.write("\n")
+
+    @property
+    def has_state(self) -> bool:
+        """Whether there is a save to go on from."""
+        return (self.folder / STATE).is_file()
+
+    def read_progress(self) -> Progress | None:
+        """Where the last whole save stood, None where there is none."""
+        return read_state(self.folder / STATE)[0] if self.has_state else None
+
+    def restore(self, training: Training) -> None:
+        """Bring a training that begins at the saved progress to the saved values."""
+        progress, stage, arrays = read_state(self.folder / STATE)
+        restore(arrays, "network", training.network.variables)
+        if stage == training.stage:  # else the backbone was freed just now, with a new optimiser
+            restore(arrays, "optimizer", training.optimizer.variables)
+        training.progress = progress
+
+    def save_state(self, training: Training, every_minutes: float = 0.0) -> None:
+        """Save all that is needed to go on, if the last save is so many minutes ago."""
+        if time.monotonic() - self._saved < 60 * every_minutes:
+            return
+        write_state(self.folder / STATE, training.progress, training.network, training.optimizer, training.stage)
+        self._saved = time.monotonic()
+
+    def save_epoch(self, training: Training, spec: Spec, best: bool, keep_every: int | None = None) -> None:
+        """Save after an epoch: the models, the tables, and last of all the state.
+
+        A process that is killed in between goes on from the state before, and writes all of it again.
+        """
+        state = training.progress
+        row = state.history[-1]
+        told = {"epoch": row["epoch"], "val_top1": row["val_top1"]}
+        spec = replace(spec, provenance=spec.provenance | told)
+        names = [*(["best"] if best else []), "last"]
+        if keep_every and row["epoch"] % keep_every == 0:
+            names.append(f"epoch-{row['epoch']:04d}")
+        for name in names:
+            save_network(training.network, self.folder / f"{name}.keras", spec)
+        self.write_tables(state)
+        self.save_state(training)
+
+    def write_tables(self, state: Progress) -> None:
+        """Write `history.csv` and `failures.csv`."""
+        with written_whole(self.folder / "history.csv") as file:
+            table = csv.DictWriter(file, list(state.history[0]), lineterminator="\n")
+            table.writeheader()
+            table.writerows(state.history)
+        with written_whole(self.folder / "failures.csv") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(["video_id", "stage", "reason"])
+            table.writerows([name, stage, printable(reason)] for name, (stage, reason) in state.failures.items())
+
+    def _same_run(self) -> dict:
+        """The report of an earlier start of this run, {} for none; UserError for anything else in the folder."""
+        others = [path.name for path in self.folder.iterdir() if path.name != ".lock" and not _is_part(path)]
+        if not others:
+            return {}
+        ways_out = "choose another --name, or --overwrite"
+        try:
+            report = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
+            before = dict(report["identity"])
+        except FileNotFoundError:
+            raise UserError(f"{self.folder} holds no run of train.py but {others[0]!r}: {ways_out}") from None
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise UserError(f"{self.folder}/report.json is damaged ({problem}): {ways_out}") from None
+        now = dict(self.identity)
+        if now.get("plan", {}).get("epochs", 0) > before.get("plan", {}).get("epochs", 0):
+            if now["plan"]["schedule"] == "cosine":
+                log.warning("more epochs under a cosine schedule: from here on its rates are those of the longer run")
+            now["plan"] = now["plan"] | {"epochs": before["plan"]["epochs"]}
+        if differing := list(differences(before, now)):
+            raise UserError(f"{self.folder} holds another run: {'; '.join(differing)}. To go on, {ways_out}")
+        return report
+
+    def _clear(self, overwrite: bool) -> None:
+        """Remove what a killed start left half written and, to overwrite, our files; others' files stay."""
+        for path in self.folder.iterdir():
+            if path.name.startswith(".saving-") or (overwrite and path.name in FOLDERS):
+                shutil.rmtree(path)
+            elif _is_part(path) or (overwrite and (path.name in OURS or path.match("epoch-*"))):
+                path.unlink()
+
+
+class FollowedFolder(TrainingFolder):
+    """The same folder as the other processes of a run see it: they read its state and write nothing."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.earlier = Path(folder), {}
+
+    def __exit__(self, *problem) -> None:
+        pass
+
+    def begin(self, settings: TrainSettings, record: dict) -> None:
+        """Nothing."""
+
+    def save_state(self, training: Training, every_minutes: float = 0.0) -> None:
+        """Nothing."""
+
+    def save_epoch(self, training: Training, spec: Spec, best: bool, keep_every: int | None = None) -> None:
+        """Nothing."""
+
+
+def save_network(network: keras.Model, path: Path, spec: Spec) -> None:
+    """Write a network in training as a `.keras` file with its spec, fit for any machine and backend."""
+    synchronized = [layer for layer in network.layers if getattr(layer, "synchronized", False)]
+    set_sync_bn(synchronized, False)  # JAX knows no such thing
+    try:
+        save_model(network, path, spec)
+    finally:
+        set_sync_bn(synchronized, True)
+
+
+def _is_part(path: Path) -> bool:
+    return path.name.startswith(".") and (path.name.endswith(".part") or path.name.startswith(".saving-"))

@@ -1,0 +1,53 @@
+"""Val and test, scored with a saved model as scripts/evaluate.py scores them."""
+
+from pathlib import Path
+
+from vidbench.arguments import EvaluateSettings, TrainSettings
+from vidbench.prepare import find_dataset
+from vidbench.run import evaluate_run
+from vidbench.utils import UserError
+
+
+def score_splits(settings: TrainSettings, folder: Path, model: Path, progress: bool = False) -> dict:
+    """Score the val and the test split with a saved model, in float32, as scripts/evaluate.py does.
+
+    Writes `folder/val` and `folder/test`, runs as evaluate.py writes them; returns {"val": …, "test": …} with the
+    counts and metrics of each. A test split that the settings do not name may be missing.
+    """
+    splits = {} if settings.test_only else {"val": settings.val_split}
+    if not settings.val_only:
+        splits["test"] = settings.test_split or "test"
+    results = {}
+    for name, split in splits.items():
+        if name == "test" and settings.test_split is None and not settings.test_only and not _has(settings, split):
+            continue
+        report = evaluate_run(evaluation(settings, folder, model, name, split), progress)
+        results[name] = {part: report[part] for part in ("split", "counts", "metrics")}
+    return results
+
+
+def evaluation(settings: TrainSettings, folder: Path, model: Path, name: str, split: str) -> EvaluateSettings:
+    """What evaluate.py is told to score one split with a run's model."""
+    same = ("dataset", "data_dir", "kinetics_version", "fold", "csv", "gt_csv", "annotations", "population")
+    same += ("label_map", "classes", "workers", "decode_timeout", "frames_fps", "cache_dir", "cache", "seed", "cuda")
+    return EvaluateSettings(
+        model=str(model),
+        split=split,
+        num_videos=settings.batch_size if settings.fast_dev_run else 0,
+        top_n=settings.top_n,
+        results_dir=folder,
+        name=name,
+        overwrite=True,
+        **{key: getattr(settings, key) for key in same},
+    )
+
+
+def _has(settings: TrainSettings, split: str) -> bool:
+    """Whether the data has such a split, with videos that are not train's or val's under another name."""
+    try:
+        found = find_dataset(settings, split).videos
+        others = [find_dataset(settings, other).videos for other in (settings.train_split, settings.val_split)]
+    except UserError:  # no such split, and nobody asked for it
+        return False
+    known = {video.path for videos in others for video in videos}
+    return any(video.path and video.label and video.path not in known for video in found)

@@ -1,0 +1,208 @@
+"""Settings → the plan, the protocols, the loaders, the name and the identity of a run."""
+
+import hashlib
+import json
+import logging
+import shlex
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import keras
+
+from vidbench.arguments import TrainSettings
+from vidbench.commands import as_argfile
+from vidbench.data.augment import Augmentation
+from vidbench.data.load import VideoLoader
+from vidbench.data.protocol import Protocol
+from vidbench.data.records import Video
+from vidbench.data.train_loader import TrainingLoader
+from vidbench.machine import usable_cpus
+from vidbench.models.spec import Spec
+from vidbench.prepare import cache_folder
+from vidbench.report import environment
+from vidbench.train.data import TrainingData
+from vidbench.train.devices import Devices
+from vidbench.train.network import Start
+from vidbench.train.plan import Plan, scaled_rate
+from vidbench.utils import sha256_of
+
+log = logging.getLogger(__name__)
+AUGMENTATION = {  # a field of Augmentation → the setting that says it
+    **{"flip": "flip", "no_flip": "no_flip", "short_side": "short_side", "crop": "train_crop", "color": "color_jitter"},
+    **{"blur": "blur", "erase": "random_erase", "mixup": "mixup", "cutmix": "cutmix"},
+}
+PLAN = (
+    *("epochs", "batch_size", "accumulate", "optimizer", "momentum", "weight_decay", "schedule", "milestones"),
+    *("gamma", "warmup_epochs", "warmup_factor", "min_factor", "clip_norm", "label_smoothing", "freeze_backbone"),
+    *("unfreeze_at", "patience"),
+)
+
+
+def plan_of(settings: TrainSettings) -> Plan:
+    """The optimisation that the settings mean, with the rate scaled where they ask for it."""
+    rate = settings.learning_rate
+    if settings.auto_scale_lr:
+        batch = settings.batch_size * settings.accumulate
+        rate = scaled_rate(rate, batch, settings.base_batch_size)
+        log.info(
+            "learning rate %g for %d clips an update: %g for %d",
+            settings.learning_rate,
+            settings.base_batch_size,
+            rate,
+            batch,
+        )
+    values = {name: getattr(settings, name) for name in PLAN}
+    if settings.fast_dev_run:
+        values["epochs"] = 1
+    return Plan(learning_rate=rate, **values)
+
+
+def protocols_of(settings: TrainSettings, spec: Spec) -> tuple[Protocol, Protocol]:
+    """(of val, tests and the saved model; of training): the spec's own, as far as the settings do not say otherwise."""
+    views = settings.views or (
+        (settings.clips_per_video, spec.protocol.crops) if settings.clips_per_video > 1 else None
+    )
+    protocol = spec.protocol.override(settings.clip_len, settings.frame_rate, views, None, settings.short_videos)
+    if settings.clip_seconds:
+        protocol = replace(protocol, num_frames=protocol.frames_in(settings.clip_seconds))
+    train = _sized(protocol, settings.train_resize_size, settings.train_crop_size)
+    if settings.train_clip_len:
+        train = replace(train, num_frames=settings.train_clip_len)
+    return _sized(protocol, settings.val_resize_size, settings.val_crop_size), train
+
+
+def _sized(protocol: Protocol, resize: tuple[int, int] | None, crop: tuple[int, int] | None) -> Protocol:
+    changes = {}
+    if resize:
+        changes["resize_to"] = resize
+        if protocol.crop is None and not crop:
+            changes["crop"] = None
+    if crop:
+        changes["crop"] = crop
+    return replace(protocol, **changes)
+
+
+def training_loader(
+    settings: TrainSettings, plan: Plan, videos: list[Video], classes: tuple[str, ...], protocol: Protocol, devices
+) -> TrainingLoader:
+    """The loader of a run's training clips."""
+    return TrainingLoader(
+        videos,
+        classes,
+        protocol,
+        Augmentation(**{name: getattr(settings, flag) for name, flag in AUGMENTATION.items()}),
+        batch_size=plan.batch_size,
+        max_steps=1 if settings.fast_dev_run else None,
+        clips_per_video=settings.clips_per_video,
+        seed=settings.seed,
+        label_smoothing=plan.label_smoothing,
+        class_weights=settings.class_weights,
+        short_videos=settings.short_videos,
+        part=devices.part,
+        workers=settings.workers,
+        decode_timeout=settings.decode_timeout,
+        frames_fps=settings.frames_fps,
+        cache_dir=cache_folder(settings) if settings.cache_train else None,
+    )
+
+
+def val_loader(settings: TrainSettings, videos: list[Video], protocol: Protocol, devices: Devices) -> VideoLoader:
+    """The loader of the val videos, of this process's share of them."""
+    if settings.fast_dev_run:
+        videos = videos[: max(settings.batch_size, devices.part[1])]
+    return VideoLoader(
+        videos[devices.part[0] :: devices.part[1]],
+        protocol,
+        cache_dir=cache_folder(settings) if settings.cache else None,
+        overwrite_cache=settings.overwrite_cache,
+        workers=settings.workers or usable_cpus(),
+        decode_timeout=settings.decode_timeout,
+        frames_fps=settings.frames_fps,
+    )
+
+
+def run_name(settings: TrainSettings) -> str:
+    """The run's folder: `--name`, or model and data set; a fast dev run has one of its own."""
+    data = settings.dataset
+    if own := settings.csv or (settings.data_dir if settings.dataset in ("folder", "frames") else None):
+        data = Path(own).resolve().stem
+    if settings.annotations:
+        data = settings.annotations.resolve().parent.name
+    name = settings.name or f"{Path(settings.model).stem}-{data}"
+    return f"{name}-fast-dev" if settings.fast_dev_run else name
+
+
+def run_spec(settings: TrainSettings, start: Start, protocol: Protocol, data: TrainingData) -> Spec:
+    """The contract of the model that the run makes."""
+    source = "; ".join((settings.dataset, *data.source_notes))
+    seen = f"{len(data.train):,} videos of {len(data.classes)} classes ({source})"
+    before = start.spec.domain if start.source else None
+    return replace(
+        start.spec.with_protocol(protocol),
+        name=run_name(settings),
+        domain=f"{seen}, before that {before}" if before else seen,
+        provenance={
+            "command": shlex.join(["python", "scripts/train.py", *as_argfile(settings).split("\n")[:-1]]),
+            "architecture": start.network.name,
+            "began_with": start.weights,
+            "seed": settings.seed,
+            "epochs": settings.epochs,
+        },
+    )
+
+
+def identity_of(settings: TrainSettings, plan: Plan, data: TrainingData, spec: Spec, loader: TrainingLoader) -> dict:
+    """What makes two starts the same run. Workers, cache, timeouts, hosts and what is exported are not part of it."""
+    return {
+        "model": _file_digest(settings.model) or settings.model,
+        "weights": settings.weights and (_file_digest(settings.weights) or settings.weights),
+        "classes": _digest(spec.classes),
+        "train_videos": _digest([video.video_id for video in data.train]),
+        "val_videos": _digest([video.video_id for video in data.val]),
+        "plan": plan.to_dict(),
+        "protocol": spec.protocol.to_dict(),
+        "train_protocol": loader.protocol.to_dict(),
+        "augmentation": loader.augmentation.to_dict(),
+        "clips_per_video": settings.clips_per_video,
+        "class_weights": settings.class_weights,
+        "dropout": settings.dropout,
+        "precision": settings.precision,
+        "sync_bn": settings.sync_bn,
+        "seed": settings.seed,
+        "frames_fps": settings.frames_fps,
+        "backend": keras.backend.backend(),
+    }
+
+
+def facts(settings: TrainSettings, plan: Plan, data: TrainingData, start: Start, loader: TrainingLoader) -> dict:
+    """The part of the report that is known before the first step."""
+    network = start.network
+    return {
+        "model": {
+            "architecture": network.name,
+            "began_with": start.weights,
+            "parameters": network.count_params(),
+            "classes": list(loader.classes),
+        },
+        "dataset": {"name": settings.dataset, "notes": list(data.notes)},
+        "settings": {name: _plain(value) for name, value in asdict(settings).items()},
+        "plan": plan.to_dict(),
+        "train_protocol": loader.protocol.to_dict(),
+        "augmentation": loader.augmentation.to_dict(),
+        "steps_an_epoch": len(loader),
+        "environment": environment() | {"backend": keras.backend.backend()},
+    }
+
+
+def _file_digest(name: str) -> str | None:
+    return sha256_of(Path(name)) if Path(name).is_file() else None
+
+
+def _digest(names) -> str:
+    return hashlib.sha256(json.dumps(list(names)).encode(errors="surrogateescape")).hexdigest()
+
+
+def _plain(value):
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
