@@ -15,9 +15,11 @@ def main() -> None:
         ending.debug = settings.debug
         ending.interrupted = "interrupted; the last save is kept, the same command goes on from it"
         logging.basicConfig(level=logging.INFO if settings.verbose else logging.WARNING, format="%(message)s")
-        from vidbench.train import train_run
+        from vidbench.train import train_run, train_table
 
-        print(train_run(settings, progress=True))
+        report = train_run(settings, progress=True)
+        if report:  # only the first of several processes has one
+            print(train_table(report))
 
 
 if __name__ == "__main__":

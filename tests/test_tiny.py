@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vidbench.models.registry import ARCHITECTURES
-from vidbench.models.tiny import tiny2plus1d
+from vidbench.models.tiny import tiny2plus1d, tiny2plus1d_frames
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["temporal", "time-blind"])
@@ -16,12 +16,16 @@ def temporal(request):
 @pytest.fixture(scope="module")
 def model(temporal):
     keras.utils.set_random_seed(0)
-    return tiny2plus1d(8, temporal=temporal)
+    return build(temporal)(8)
 
 
 @pytest.fixture(scope="module")
 def clips():
     return np.random.default_rng(0).normal(size=(2, 16, 48, 64, 3)).astype(np.float32)
+
+
+def build(temporal):
+    return tiny2plus1d if temporal else tiny2plus1d_frames
 
 
 def logits(model, clips):
@@ -30,6 +34,7 @@ def logits(model, clips):
 
 def test_is_registered():
     assert ARCHITECTURES["tiny2plus1d"].build is tiny2plus1d
+    assert ARCHITECTURES["tiny2plus1d_frames"].build is tiny2plus1d_frames
     assert ARCHITECTURES["tiny2plus1d"].protocol.frame_size == (96, 128)
 
 
@@ -66,7 +71,7 @@ def test_saved_and_loaded_agree(model, clips, tmp_path):
 def test_head_stays_float32_in_bfloat16(clips, temporal):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = tiny2plus1d(3, temporal=temporal)
+        model = build(temporal)(3)
     finally:
         keras.config.set_dtype_policy("float32")
     scores = logits(model, clips)

@@ -106,6 +106,26 @@ def accuracy_bars(names: Sequence[str], values: Sequence[float], intervals: Sequ
     return figure
 
 
+def learning_curves(rows: Sequence[dict], chance: float | None = None):
+    """Loss and top-1 accuracy of train and val against epochs, of the rows of `history.csv`; the best one is marked."""
+    epochs = [int(row["epoch"]) for row in rows]
+    figure, axes = _figure(1, 2, (9, 3.2))
+    for axis, name, title in zip(axes, ("loss", "top1"), ("cross-entropy", "top-1 accuracy"), strict=True):
+        for split, color, marker in (("train", PLAIN, "o"), ("val", WRONG, "s")):
+            values = [float(row[f"{split}_{name}"]) for row in rows]
+            axis.plot(epochs, values, color=color, marker=marker, markersize=3, label=split)
+        axis.set_xlabel("epoch")
+        axis.set_title(title, fontsize=10)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    best = max(rows, key=lambda row: (float(row["val_top1"]), -float(row["val_loss"])))
+    axes[1].axvline(int(best["epoch"]), color=RIGHT, linestyle=":", label=f"best: {float(best['val_top1']):.1%}")
+    if chance is not None:
+        axes[1].axhline(chance, color="#888888", linestyle="--", label=f"chance: {chance:.1%}")
+    axes[1].set_ylim(0, 1)
+    axes[1].legend(fontsize=8)
+    return figure
+
+
 def _figure(rows: int, columns: int, size: tuple[float, float]):
     """A figure that pyplot does not hold on to, so that a notebook shows it once, and its axes as a flat list."""
     import matplotlib.pyplot as plt  # half a second that importing the kit must not cost

@@ -32,7 +32,8 @@ class Augmentation:
     flip:       probability of mirroring a clip left to right
     no_flip:    classes that are never mirrored ("sit left"); names are compared canonically
     short_side: (least, most) pixels: the shorter side is scaled to a number between them, instead of the
-                protocol's resize (SlowFast trains with (256, 320) for a crop of 224)
+                protocol's resize (SlowFast trains with (256, 320) for a crop of 224); more where an oblong
+                crop needs it
     crop:       where the protocol's crop is cut: "random" or "center"
     color:      strength 0…1 of the jitter of brightness, contrast, saturation and hue; 0 is off
     blur:       probability of a Gaussian blur
@@ -85,7 +86,7 @@ class Augmentation:
     def check(self, protocol: Protocol, classes: Sequence[str] = ()) -> None:
         """Raise UserError where these settings cannot work with a protocol's crop or the data's classes."""
         size = protocol.frame_size
-        if self.short_side and self.short_side[0] < max(size):
+        if self.short_side and self.short_side[0] < min(size):
             raise UserError(f"short_side {self.short_side} leaves frames smaller than the crop {size}")
         known = set(map(canonical_label, classes))
         for name in self.no_flip if known else ():
@@ -264,7 +265,18 @@ def _resized(frames: np.ndarray, protocol: Protocol, settings: Augmentation, rng
         whole = replace(protocol, crop=None, crops=1)
         return np.stack([process.process_frame(frame, whole) for frame in frames])
     side = int(rng.integers(settings.short_side[0], settings.short_side[1] + 1))
+    side = max(side, covering_side(frames.shape[1:3], protocol.frame_size))
     return np.stack([process.resize_short_side(frame, side) for frame in frames])
+
+
+def covering_side(shape: tuple[int, int], size: tuple[int, int]) -> int:
+    """The smallest short side to which frames of `shape` can be scaled and still hold a crop of `size`.
+
+    >>> [covering_side((240, 320), (96, 128)), covering_side((320, 240), (96, 128)), covering_side((9, 12), (3, 3))]
+    [96, 128, 3]
+    """
+    short = min(shape)
+    return max(-(-wanted * short // side) for wanted, side in zip(size, shape, strict=True))
 
 
 def _name(function: Callable) -> str:

@@ -16,13 +16,28 @@ BLOCKS = (  # channels, spatial stride, halve the frames afterwards
 )
 
 
-@architecture(PROTOCOL)
-def tiny2plus1d(num_classes: int, temporal: bool = True) -> keras.Model:
+NORMALISED = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+
+
+@architecture(PROTOCOL, **NORMALISED)
+def tiny2plus1d(num_classes: int) -> keras.Model:
     """(B, T, H, W, 3) normalised float32 → (B, num_classes) float32 logits; about 0.25 M parameters.
 
-    Convolutions over space (1x3x3) and over time (3x1x1) take turns. With `temporal=False` the latter are
-    1x1x1 and no frames are merged before the mean over all of them: the order of the frames cannot matter.
+    Convolutions over space (1×3×3) and over time (3×1×1) take turns.
     """
+    return _network(num_classes, temporal=True, name="tiny2plus1d")
+
+
+@architecture(PROTOCOL, **NORMALISED)
+def tiny2plus1d_frames(num_classes: int) -> keras.Model:
+    """The same with kernels over time of 1×1×1: (B, T, H, W, 3) normalised float32 → (B, num_classes) float32 logits.
+
+    No frames are merged before the mean over all of them: their order cannot matter.
+    """
+    return _network(num_classes, temporal=False, name="tiny2plus1d_frames")
+
+
+def _network(num_classes: int, temporal: bool, name: str) -> keras.Model:
     frames = keras.Input((None, None, None, 3), name="frames")
     x = layers.Conv3D(STEM_CHANNELS, (1, 7, 7), (1, 4, 4), "same", use_bias=False, name="stem")(frames)
     x = _norm_relu(x, "stem")
@@ -35,7 +50,7 @@ def tiny2plus1d(num_classes: int, temporal: bool = True) -> keras.Model:
     x = layers.GlobalAveragePooling3D(name="mean")(x)
     x = layers.Dropout(0.2, name="dropout")(x)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
-    return keras.Model(frames, logits, name="tiny2plus1d" if temporal else "tiny2plus1d_frames")
+    return keras.Model(frames, logits, name=name)
 
 
 def _block(x, channels: int, stride: int, temporal: bool, name: str):

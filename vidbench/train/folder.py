@@ -23,8 +23,11 @@ from vidbench.utils import UserError, printable, written_whole
 
 log = logging.getLogger(__name__)
 STATE = "resume.npz"
-OURS = ("best.keras", "best.json", "last.keras", "last.json", STATE, "history.csv", "failures.csv", "report.json")
-FOLDERS = ("val", "test", "export", "tensorboard")
+OURS = (
+    *("best.keras", "best.json", "last.keras", "last.json", STATE, "history.csv", "failures.csv", "report.json"),
+    *("curves.png", "mlflow.json", "suspects.csv", "neighbours.csv", "learning_curve.csv"),
+)
+FOLDERS = ("val", "test", "export", "tensorboard", "examples")
 
 
 class TrainingFolder:

@@ -11,10 +11,11 @@ from vidbench.machine import peak_memory_mb
 from vidbench.models import network_classifier
 from vidbench.train.data import find_data
 from vidbench.train.devices import Devices, find_devices
+from vidbench.train.figures import draw_figures
 from vidbench.train.folder import FollowedFolder, TrainingFolder
 from vidbench.train.loop import Training, fit, validation
 from vidbench.train.network import set_sync_bn, start_from
-from vidbench.train.scoring import score_splits
+from vidbench.train.scoring import score_splits, score_table
 from vidbench.train.setup import (
     facts,
     identity_of,
@@ -25,7 +26,8 @@ from vidbench.train.setup import (
     training_loader,
     val_loader,
 )
-from vidbench.utils import UserError
+from vidbench.train.tracking import trackers_of
+from vidbench.utils import UserError, readable_seconds
 
 log = logging.getLogger(__name__)
 
@@ -57,17 +59,24 @@ def train_run(settings: TrainSettings, progress: bool = False, devices: Devices 
     with _open_folder(settings, identity, devices) as folder:
         record = facts(settings, plan, data, start, loader)
         folder.begin(settings, record)
+        trackers = trackers_of(settings, folder.folder, record) if devices.is_first else []
         with devices.scope():
             classifier = network_classifier(start.network, spec)
             training = Training(start.network, classifier, plan, folder.read_progress(), devices.strategy)
         _resume(folder, training, loader)
         began, videos = time.monotonic(), val_loader(settings, data.val, spec.protocol, devices)
+
+        def on_epoch(row: dict, best: bool) -> None:
+            folder.save_epoch(training, spec, best, settings.save_every)
+            for tracker in trackers:
+                tracker.epoch(row)
+
         fit(
             training,
             loader,
             lambda: validation(classifier, videos, devices.gather),
             on_step=lambda: folder.save_state(training, settings.save_minutes),
-            on_epoch=lambda row, best: folder.save_epoch(training, spec, best, settings.save_every),
+            on_epoch=on_epoch,
             progress=progress,
         )
         if not devices.is_first:
@@ -75,7 +84,27 @@ def train_run(settings: TrainSettings, progress: bool = False, devices: Devices 
         report = record | _outcome(training, loader, time.monotonic() - began)
         report |= score_splits(settings, folder.folder, folder.folder / "best.keras", progress)
         folder.write_report(report)
+        files = [folder.folder / name for name in ("best.keras", "best.json", "history.csv", "report.json")]
+        files += draw_figures(settings, folder.folder, training.progress.history)
+        for tracker in trackers:
+            tracker.finish(report, files)
     return report | {"folder": str(folder.folder)}
+
+
+def train_table(report: dict) -> str:
+    """The report as the lines that a run prints at its end."""
+    lines = []
+    if best := report.get("best"):
+        seconds = readable_seconds(report["timing"]["seconds"])
+        lines.append(f"{report['epochs']} epochs in {seconds}; the best is epoch {best['epoch']}")
+        counts = report["counts"]
+        if counts["unreadable"]:
+            lines.append(
+                f"  note: {counts['unreadable']:,} of {counts['listed']:,} training videos cannot be read, other clips "
+                f"stood in {counts['replaced_clips']:,} times: failures.csv says why"
+            )
+    lines.append(score_table({split: report[split] for split in ("val", "test") if split in report}))
+    return "\n".join([*lines, f"  written to {report['folder']}"])
 
 
 def _open_folder(settings: TrainSettings, identity: dict, devices: Devices) -> TrainingFolder:
@@ -95,9 +124,7 @@ def _resume(folder: TrainingFolder, training: Training, loader) -> None:
     folder.restore(training)
     state = training.progress
     loader.adopt(state.failures, state.replaced)
-    place = (
-        f"epoch {state.epoch + 1}, step {state.step + 1} of {len(loader)}" if state.step else f"epoch {state.epoch + 1}"
-    )
+    step = f", step {state.step + 1} of {len(loader)}" if state.step else ""
     if state.epoch >= training.plan.epochs:
         log.warning("%s is trained already, %d epochs; --overwrite starts anew", folder.folder, state.epoch)
     else:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from vidbench.arguments import EvaluateSettings, TrainSettings
+from vidbench.data.records import Video
 from vidbench.prepare import find_dataset
 from vidbench.run import evaluate_run
 from vidbench.utils import UserError
@@ -19,11 +20,29 @@ def score_splits(settings: TrainSettings, folder: Path, model: Path, progress: b
         splits["test"] = settings.test_split or "test"
     results = {}
     for name, split in splits.items():
-        if name == "test" and settings.test_split is None and not settings.test_only and not _has(settings, split):
+        if name == "test" and settings.test_split is None and not settings.test_only and not _is_new(settings, split):
             continue
         report = evaluate_run(evaluation(settings, folder, model, name, split), progress)
         results[name] = {part: report[part] for part in ("split", "counts", "metrics")}
     return results
+
+
+def score_table(results: dict) -> str:
+    """What `score_splits` gave, as lines for people."""
+    lines = []
+    for name, result in results.items():
+        counts = result["counts"]
+        lines.append(
+            f"{name:<5} {counts['scored']:,} of {counts['listed']:,} videos scored, {counts['failed']:,} failed"
+        )
+        for metric, number in result["metrics"].items():
+            low, high = number["ci95"]
+            title = metric.replace("top", "top-").replace("_", " ")
+            lines.append(
+                f"      {title:<20} {number['value']:7.2%}   95 % interval {low:.1%} to {high:.1%}   "
+                f"({number['level']} level, chance {number['chance']:.1%})"
+            )
+    return "\n".join(lines)
 
 
 def evaluation(settings: TrainSettings, folder: Path, model: Path, name: str, split: str) -> EvaluateSettings:
@@ -42,12 +61,14 @@ def evaluation(settings: TrainSettings, folder: Path, model: Path, name: str, sp
     )
 
 
-def _has(settings: TrainSettings, split: str) -> bool:
+def _is_new(settings: TrainSettings, split: str) -> bool:
     """Whether the data has such a split, with videos that are not train's or val's under another name."""
+    known = {video.path for other in (settings.train_split, settings.val_split) for video in _videos(settings, other)}
+    return any(video.path and video.label and video.path not in known for video in _videos(settings, split))
+
+
+def _videos(settings: TrainSettings, split: str) -> tuple[Video, ...]:
     try:
-        found = find_dataset(settings, split).videos
-        others = [find_dataset(settings, other).videos for other in (settings.train_split, settings.val_split)]
-    except UserError:  # no such split, and nobody asked for it
-        return False
-    known = {video.path for videos in others for video in videos}
-    return any(video.path and video.label and video.path not in known for video in found)
+        return find_dataset(settings, split).videos
+    except UserError:  # no such split
+        return ()
