@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vidbench.arguments import EvaluateSettings, ModelSettings, PredictSettings
+from vidbench.arguments import EvaluateSettings, ModelSettings, PredictSettings, TrainSettings
 from vidbench.commands import as_argfile, parse_settings
 from vidbench.utils import UserError
 
@@ -112,3 +112,38 @@ def test_predict_takes_videos():
     settings = parsed("a.mp4", "folder", "--json", settings=PredictSettings)
     assert settings.videos == ("a.mp4", "folder")
     assert isinstance(settings, ModelSettings) and settings.json
+
+
+def test_training_flags_of_several_words_and_of_none():
+    words = "--train-resize-size 128 171 --train-crop-size 112 --lr-milestones 20 30 --short-side 96,112 --mlflow"
+    settings = parsed(*words.split(), settings=TrainSettings)
+    assert (settings.train_resize_size, settings.train_crop_size) == ((128, 171), (112, 112))
+    assert (settings.milestones, settings.short_side, settings.mlflow) == ((20, 30), (96, 112), "local")
+    assert parsed("--mlflow", "http://host:5000", settings=TrainSettings).mlflow == "http://host:5000"
+    assert parsed(*as_argfile(settings).split(), settings=TrainSettings) == settings
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--short-side 96", "--short-side: wanted 2 numbers, none negative, got '96'"),
+        ("--train-crop-size 0", "--train-crop-size: a size in pixels is positive"),
+        ("--milestones soon", "--milestones: wanted 1 to 99 numbers"),
+        ("--clip-len 8 --clip-seconds 2", "--clip-len and --clip-seconds say the same"),
+        ("--auto-scale-lr", "--auto-scale-lr needs --base-batch-size"),
+        ("--val-only --probe", "exclude each other"),
+        ("--num-processes 2", "--coordinator HOST:PORT, --num-processes N and --process-id I go together"),
+        ("--coordinator a:1", "--coordinator HOST:PORT, --num-processes N and --process-id I go together"),
+        ("--coordinator a:1 --num-processes 2 --process-id 2", "--process-id must be 0 to 1, got 2"),
+        ("--export onyx", "--export must be onnx, saved_model, openvino, none, got 'onyx'"),
+        ("--save-minutes -1", "--save-minutes must"),
+        ("--gt-csv x", "--gt-csv goes with --dataset frames, not demo"),
+    ],
+)
+def test_training_settings_that_cannot_be(words, message):
+    with pytest.raises(UserError, match=message):
+        parsed(*words.split(), settings=TrainSettings)
+
+
+def test_jax_alone_finds_the_other_processes():
+    assert parsed("--coordinator", "auto", settings=TrainSettings).coordinator == "auto"

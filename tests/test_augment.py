@@ -84,6 +84,15 @@ def test_a_crop_larger_than_the_frame_is_refused():
         aug.random_crop(numbered(), (5, 5), np.random.default_rng(0))
 
 
+def test_an_oblong_crop_fits_upright_frames_too():
+    protocol = Protocol(resize="exact", resize_to=(12, 16), crop=None)
+    for shape in ((24, 32), (32, 24), (24, 24), (7, 40)):
+        frames = np.zeros((2, *shape, 3), np.uint8)
+        for seed in range(5):
+            settings = Augmentation(short_side=(12, 14))
+            assert augment(frames, protocol, settings, np.random.default_rng(seed)).shape == (2, 12, 16, 3)
+
+
 def test_short_side_is_drawn_with_both_ends():
     crops = Fixed(integers=[16, 0, 0], random=[1, 1, 1])
     wanted = process.resize_short_side(noise()[0], 16)[:12, :12]

@@ -118,7 +118,9 @@ class TrainSettings(DataSettings, LoadingSettings):
     description: str | None = setting(None, "of the run, in MLflow and in the report")
 
     # --- several processes, on JAX
-    coordinator: str | None = setting(None, "HOST:PORT of process 0", metavar="HOST:PORT")
+    coordinator: str | None = setting(
+        None, "HOST:PORT of process 0; auto: as SLURM, Open MPI or Kubernetes say", metavar="HOST:PORT"
+    )
     num_processes: int | None = setting(None, "how many there are (SLURM and Kubernetes tell it themselves)")
     process_id: int | None = setting(None, "which of them this is, from 0")
 
@@ -142,7 +144,12 @@ class TrainSettings(DataSettings, LoadingSettings):
             raise UserError("--auto-scale-lr needs --base-batch-size N: the batch that --learning-rate is for")
         if sum((self.probe, self.val_only, self.test_only, self.export_only)) > 1:
             raise UserError("--probe, --val-only, --test-only and --export-only exclude each other")
-        if self.num_processes and (self.coordinator is None or self.process_id is None):
-            raise UserError("--num-processes goes with --coordinator HOST:PORT and --process-id I")
+        told = [self.num_processes is not None, self.process_id is not None]
+        if any(told) != all(told) or any(told) != (self.coordinator not in (None, "auto")):
+            raise UserError(
+                "--coordinator HOST:PORT, --num-processes N and --process-id I go together; auto needs none"
+            )
+        if all(told) and self.process_id >= self.num_processes:
+            raise UserError(f"--process-id must be 0 to {self.num_processes - 1}, got {self.process_id}")
         if self.name is not None and (Path(self.name).name != self.name or self.name.strip() in ("", ".", "..")):
             raise UserError(f"--name must be a plain folder name, got {self.name!r}")

@@ -25,6 +25,7 @@ class TrainingData:
     classes: tuple[str, ...]
     source_notes: tuple[str, ...] = ()  # what a reader must know of the data set
     notes: tuple[str, ...] = ()  # and of this choice from it
+    missing: int = 0  # labelled training videos that are not on this disk
 
 
 def find_data(settings: TrainSettings, progress: bool = False) -> TrainingData:
@@ -36,14 +37,18 @@ def find_data(settings: TrainSettings, progress: bool = False) -> TrainingData:
     if settings.dataset == "demo" and settings.data_dir is None and settings.train_split == "train":
         elsewhere = demo_folder(settings.num_videos or DEMO_CLIPS, settings.workers or usable_cpus(), progress)
     train, val = find_dataset(settings, settings.train_split, elsewhere), find_dataset(settings, settings.val_split)
+    labelled = [video for video in train.videos if video.label is not None]
+    found = [video for video in labelled if video.path is not None and video.path.exists()]
+    if missing := len(labelled) - len(found):
+        log.warning("%d of %d training videos are not on this disk: the run goes without them", missing, len(labelled))
     chosen = select(
-        [video for video in train.videos if video.label is not None],
+        found,
         classes=settings.classes,
         num_videos=settings.num_videos,
         seed=settings.seed,
     )
     if not chosen:
-        raise UserError(f"dataset {settings.dataset}: split {settings.train_split} has no labelled videos")
+        raise UserError(f"dataset {settings.dataset}: split {settings.train_split} has no labelled videos here")
     labels = {canonical_label(video.label) for video in chosen}
     classes = tuple(name for name in train.classes if canonical_label(name) in labels)
     if len(classes) < 2:
@@ -56,7 +61,7 @@ def find_data(settings: TrainSettings, progress: bool = False) -> TrainingData:
     of_source, leaks = tuple(dict.fromkeys((*train.notes, *val.notes))), _leaks(chosen, judged)
     for leak in leaks:
         log.warning("note: %s", leak)
-    return TrainingData(chosen, select(judged, seed=settings.seed), classes, of_source, (*of_source, *leaks))
+    return TrainingData(chosen, select(judged, seed=settings.seed), classes, of_source, (*of_source, *leaks), missing)
 
 
 def demo_folder(count: int = DEMO_CLIPS, workers: int = 1, progress: bool = False) -> Path:

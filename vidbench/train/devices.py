@@ -13,7 +13,7 @@ from vidbench.runtimes import hide_gpus, on_jax, use_all_cpus
 from vidbench.utils import UserError
 
 log = logging.getLogger(__name__)
-CLUSTER_VARIABLES = ("SLURM_JOB_ID", "OMPI_COMM_WORLD_SIZE", "JAX_COORDINATOR_ADDRESS", "KUBERNETES_SERVICE_HOST")
+AUTO = "auto"  # as a coordinator's address: JAX asks SLURM, Open MPI or Kubernetes
 
 
 class Devices:
@@ -46,26 +46,29 @@ class Devices:
 
             multihost_utils.sync_global_devices(where)
 
-    def check_batch(self, batch_size: int) -> None:
-        """Raise UserError unless a batch can be shared out evenly."""
+    def check(self, batch_size: int, accumulate: int) -> None:
+        """Raise UserError unless batches can be shared out evenly, and gradients added up over steps."""
         if batch_size % self.count:
             raise UserError(f"--batch-size {batch_size} cannot be shared out among {self.count} devices evenly")
+        if self.strategy and accumulate > 1:
+            raise UserError(
+                "--accumulate does not go with several GPUs on TensorFlow: take a larger --batch-size, or JAX "
+                "(KERAS_BACKEND=jax)"
+            )
 
 
-def find_devices(settings: TrainSettings, cluster: bool = False) -> Devices:
+def find_devices(settings: TrainSettings) -> Devices:
     """This run's devices; joins the other processes first where there are some.
 
-    cluster: let JAX look whether SLURM, Open MPI or Kubernetes started several processes.
     Raises UserError for several processes on TensorFlow, and where the others do not come.
     """
     if not settings.cuda:
         hide_gpus()
     use_all_cpus()
-    several = settings.coordinator is not None or cluster
-    if several and not on_jax():
+    if settings.coordinator and not on_jax():
         raise UserError("several processes train on JAX: start each with KERAS_BACKEND=jax")
     if on_jax():
-        return _jax_devices(settings, several)
+        return _jax_devices(settings)
     with stderr_held():  # where there is no GPU, CUDA complains
         gpus = tf.config.get_visible_devices("GPU")
     if len(gpus) < 2:
@@ -73,13 +76,14 @@ def find_devices(settings: TrainSettings, cluster: bool = False) -> Devices:
     return Devices(count=len(gpus), strategy=tf.distribute.MirroredStrategy())
 
 
-def _jax_devices(settings: TrainSettings, several: bool) -> Devices:
+def _jax_devices(settings: TrainSettings) -> Devices:
     import jax
 
-    if several:
+    if settings.coordinator:
+        address = None if settings.coordinator == AUTO else settings.coordinator
         jax.config.update("jax_cpu_collectives_implementation", "gloo")  # for processes without a GPU
         try:
-            jax.distributed.initialize(settings.coordinator, settings.num_processes, settings.process_id)
+            jax.distributed.initialize(address, settings.num_processes, settings.process_id)
         except (ValueError, RuntimeError) as problem:
             raise UserError(f"the processes do not find each other: {str(problem).splitlines()[0]}") from None
         log.info("process %d of %d, %d devices", jax.process_index(), jax.process_count(), jax.device_count())

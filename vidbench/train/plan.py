@@ -18,7 +18,8 @@ class Plan:
 
     epochs, batch_size: passes over the training clips; clips a step, over all devices and processes together
     accumulate:      steps whose gradients are averaged before the weights change
-    optimizer:       "sgd" (with `momentum`), "adam" or "adamw"
+    optimizer:       "sgd" (with `momentum`; Keras keeps rate × gradient in it, torch the gradient: they differ for some
+                     steps after the rate changes), "adam" or "adamw"
     learning_rate:   the highest one; `warmup_epochs` lead to it in a straight line from `warmup_factor` of it
     schedule:        after that "cosine" down to `min_factor` of it in the last step, "step" (times `gamma` at each
                      of `milestones`, epochs counted from the beginning), or "constant"
@@ -120,7 +121,7 @@ def build_optimizer(plan: Plan, variables) -> keras.Optimizer:
     if plan.accumulate > 1:
         options["gradient_accumulation_steps"] = plan.accumulate
     if plan.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(momentum=plan.momentum, **options)
+        optimizer = keras.optimizers.SGD(momentum=float(plan.momentum), **options)
     elif plan.optimizer == "adam":
         optimizer = keras.optimizers.Adam(**options)
     else:

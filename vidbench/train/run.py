@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from vidbench.arguments import TrainSettings
+from vidbench.data.train_loader import TrainingLoader
 from vidbench.machine import peak_memory_mb
 from vidbench.models import network_classifier
 from vidbench.train.data import find_data
@@ -43,7 +44,7 @@ def train_run(settings: TrainSettings, progress: bool = False, devices: Devices 
         return _score_only(settings, progress)
     devices = devices or find_devices(settings)
     plan = plan_of(settings)
-    devices.check_batch(plan.batch_size)
+    devices.check(plan.batch_size, plan.accumulate)
     progress = progress and devices.is_first
     data = find_data(settings, progress)
     keras.utils.set_random_seed(settings.seed)  # fresh weights, and dropout's generators
@@ -81,7 +82,7 @@ def train_run(settings: TrainSettings, progress: bool = False, devices: Devices 
         )
         if not devices.is_first:
             return {}
-        report = record | _outcome(training, loader, time.monotonic() - began)
+        report = record | _outcome(training, loader, data.missing, time.monotonic() - began)
         report |= score_splits(settings, folder.folder, folder.folder / "best.keras", progress)
         folder.write_report(report)
         files = [folder.folder / name for name in ("best.keras", "best.json", "history.csv", "report.json")]
@@ -117,7 +118,7 @@ def _open_folder(settings: TrainSettings, identity: dict, devices: Devices) -> T
     return FollowedFolder(folder)
 
 
-def _resume(folder: TrainingFolder, training: Training, loader) -> None:
+def _resume(folder: TrainingFolder, training: Training, loader: TrainingLoader) -> None:
     """Go on from the last save, where there is one, and say so."""
     if not folder.has_state:
         return
@@ -131,7 +132,7 @@ def _resume(folder: TrainingFolder, training: Training, loader) -> None:
         log.warning("going on with %s at epoch %d%s, from its last save", folder.folder, state.epoch + 1, step)
 
 
-def _outcome(training: Training, loader, seconds: float) -> dict:
+def _outcome(training: Training, loader: TrainingLoader, missing: int, seconds: float) -> dict:
     """What the report says of the training itself."""
     state = training.progress
     unreadable = len(state.failures)
@@ -139,8 +140,10 @@ def _outcome(training: Training, loader, seconds: float) -> dict:
         "status": "done",
         "epochs": state.epoch,
         "best": state.best,
+        "history": state.history,
         "counts": {
             "listed": len(loader.videos),
+            "missing": missing,
             "unreadable": unreadable,
             "replaced_clips": state.replaced,
             "left_over_an_epoch": loader.clips_an_epoch % loader.batch_size,

@@ -1,0 +1,372 @@
+"""Whole runs of train.py on tiny drawn videos: what they leave, and that stopping them changes nothing."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import COLORS, moving_square, write_video
+
+from vidbench.arguments import EvaluateSettings, TrainSettings
+from vidbench.commands import as_argfile, parse_settings
+from vidbench.data.augment import Augmentation
+from vidbench.data.datasets import load_dataset
+from vidbench.models import load_model, save_model
+from vidbench.results import run_table
+from vidbench.run import evaluate_run
+from vidbench.runtimes import on_jax
+from vidbench.train import Plan, fine_tune, train_run, train_table
+from vidbench.utils import UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder data set of squares before one of three colours: 4 train, 2 val and 1 test videos a class."""
+    root = tmp_path_factory.mktemp("squares")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 2), ("test", 1)):
+        for name, color in COLORS.items():
+            for number in range(count):
+                frames = moving_square(8 + number) // 3 + np.array(color, np.uint8) // 3
+                frames = frames + rng.integers(0, 60, frames.shape, dtype=np.uint8)
+                write_video(root / split / name / f"{number}.mkv", frames)
+    return root
+
+
+@pytest.fixture
+def settings(data, tmp_path):
+    """Two epochs of three steps of the smallest network, at 24 × 32 pixels."""
+    return TrainSettings(
+        dataset="folder", data_dir=data, runs_dir=tmp_path / "runs", name="run", cache_dir=tmp_path / "cache",
+        clip_len=4, train_resize_size=(24, 32), val_resize_size=(24, 32), epochs=2, batch_size=4, top_n=2,
+        learning_rate=0.01, workers=1, export=("none",),
+    )  # fmt: skip
+
+
+def history(settings, name="run"):
+    """The rows of history.csv but for the seconds."""
+    with (settings.runs_dir / name / "history.csv").open() as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def weights(settings, name="run", which="last"):
+    return load_model(settings.runs_dir / name / f"{which}.keras").network.get_weights()
+
+
+def same(some, others):
+    return all(np.array_equal(one, other) for one, other in zip(some, others, strict=True))
+
+
+def test_a_run_leaves_what_it_should(settings):
+    report = train_run(settings)
+    folder = settings.runs_dir / "run"
+    assert {path.name for path in folder.iterdir()} >= {
+        "best.keras", "best.json", "last.keras", "last.json", "resume.npz", "history.csv", "failures.csv",
+        "report.json", "config.txt", "curves.png", "val", "test",
+    }  # fmt: skip
+    assert json.loads((folder / "report.json").read_text())["status"] == "done"
+    rows = history(settings)
+    assert [row["epoch"] for row in rows] == ["1", "2"] and list(rows[0]) == [
+        "epoch", "learning_rate", "train_loss", "train_top1", "val_loss", "val_top1",
+    ]  # fmt: skip
+    assert report["best"] == max(report["history"], key=lambda row: (row["val_top1"], -row["val_loss"]))
+    assert report["counts"] == {
+        "listed": 12, "missing": 0, "unreadable": 0, "replaced_clips": 0, "left_over_an_epoch": 0,
+    }  # fmt: skip
+    assert (report["val"]["counts"]["scored"], report["test"]["counts"]["scored"]) == (6, 3)
+    spec = load_model(folder / "best.keras").spec
+    assert spec.classes == ("blue", "green", "red") and spec.protocol.num_frames == 4
+    assert spec.protocol.frame_size == (24, 32) and spec.domain == "12 videos of 3 classes (folder)"
+    assert spec.provenance["architecture"] == "tiny2plus1d" and "scripts/train.py" in spec.provenance["command"]
+    assert "val   6 of 6 videos scored" in train_table(report)
+
+
+def test_its_config_repeats_it(settings):
+    train_run(settings)
+    again = parse_settings(TrainSettings, [f"@{settings.runs_dir / 'run' / 'config.txt'}"])
+    assert again == settings
+    train_run(replace(again, name="again"))
+    assert history(settings, "again") == history(settings)
+    assert same(weights(settings, "again"), weights(settings))
+
+
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        ("tiny2plus1d", {}),
+        ("tiny2plus1d", {"precision": "bfloat16"}),
+        ("slowfast_r18", {"clip_len": 8, "train_crop_size": (24, 24), "val_crop_size": (24, 24)}),
+    ],
+)
+def test_evaluate_gives_the_reported_accuracy(settings, model, more):
+    """Exactly: the same probabilities, of every video, from the saved file in float32."""
+    report = train_run(replace(settings, model=model, epochs=1, **more))
+    best = settings.runs_dir / "run" / "best.keras"
+    scored = evaluate_run(
+        EvaluateSettings(
+            model=str(best), dataset="folder", data_dir=settings.data_dir, split="val", cache=False,
+            results_dir=settings.runs_dir, name="scored", top_n=2,
+        )
+    )  # fmt: skip
+    assert scored["metrics"] == report["val"]["metrics"]
+    rows = [run_table(settings.runs_dir / name / "predictions.csv") for name in ("scored", "run/val")]
+    assert rows[0].equals(rows[1])
+    if "precision" not in more:  # what chose the best epoch was this very number
+        assert report["best"]["val_top1"] == pytest.approx(scored["metrics"]["top1"]["value"])
+
+
+def test_the_score_is_that_of_another_data_set_too(settings, tmp_path):
+    """A table with parts of files, and --annotations of split.py."""
+    from vidbench.data.splitting import split_folder
+
+    split_folder(settings.data_dir / "train", tmp_path / "split", ratios=(50, 25, 25))
+    told = {"dataset": "annotations", "data_dir": None, "annotations": tmp_path / "split" / "annotations.json"}
+    report = train_run(replace(settings, epochs=1, batch_size=2, **told))
+    best = str(settings.runs_dir / "run" / "best.keras")
+    scored = evaluate_run(EvaluateSettings(model=best, results_dir=settings.runs_dir, name="scored", top_n=2, **told))
+    assert scored["metrics"] == report["val"]["metrics"] and report["test"]["counts"]["listed"] == 3
+
+
+DROPPING = {"dropout": 0.5, "color_jitter": 0.3, "mixup": 0.2, "label_smoothing": 0.1}
+
+
+def test_some_epochs_and_some_more_are_all_of_them(settings):
+    settings = replace(settings, schedule="step", milestones=(1.5,), **DROPPING)
+    train_run(replace(settings, name="whole", epochs=3))
+    train_run(replace(settings, epochs=1))
+    train_run(replace(settings, epochs=3))
+    assert history(settings) == history(settings, "whole")
+    assert same(weights(settings), weights(settings, "whole"))
+
+
+@pytest.mark.parametrize("more", [{}, {"freeze_backbone": True, "unfreeze_at": 1}, {"accumulate": 2}])
+def test_stopped_in_the_middle_of_an_epoch(settings, monkeypatch, caplog, more):
+    """A stop after five of six steps, with a save after each of the first four."""
+    from vidbench.train.loop import Training
+
+    settings = replace(settings, save_minutes=0, **DROPPING, **more)
+    train_run(replace(settings, name="whole"))
+    steps = []
+    learn = Training.step
+
+    def stumble(training, batch, rate):
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+        steps.append(rate)
+        return learn(training, batch, rate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "step", stumble)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(settings)
+    train_run(settings)
+    assert "at epoch 2, step 2 of 3, from its last save" in caplog.text
+    assert history(settings) == history(settings, "whole")
+    assert same(weights(settings), weights(settings, "whole"))
+    assert same(weights(settings, which="best"), weights(settings, "whole", which="best"))
+
+
+def start(settings) -> subprocess.Popen:
+    argfile = settings.runs_dir.parent / "train.txt"
+    argfile.write_text(as_argfile(settings))
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), f"@{argfile}"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def test_killed_processes_go_on_from_the_last_whole_save(settings):
+    """SIGKILL in mid-epoch, and while a state file is half written; each next start says where it goes on."""
+    settings = replace(settings, save_minutes=0, epochs=4, **DROPPING)
+    train_run(replace(settings, name="whole"))
+    state = settings.runs_dir / "run" / "resume.npz"
+    with start(settings) as first:
+        while not state.is_file() and first.poll() is None:
+            time.sleep(0.02)
+        os.kill(first.pid, signal.SIGKILL)
+    assert state.is_file() and len(history(settings) if (state.parent / "history.csv").is_file() else []) < 4
+    (state.parent / ".resume.npz.0123456789ab.part").write_bytes(state.read_bytes()[:5000])  # as a kill leaves it
+    (state.parent / ".saving-x").mkdir()
+    with start(settings) as second:
+        _, told = second.communicate()
+    assert second.returncode == 0, told
+    assert "going on with" in told and "from its last save" in told
+    assert history(settings) == history(settings, "whole")
+    assert same(weights(settings), weights(settings, "whole"))
+    assert not list(state.parent.glob(".resume*")) and not list(state.parent.glob(".saving*"))
+
+
+def test_a_finished_run_is_scored_again_and_not_trained(settings, caplog):
+    before = train_run(settings)
+    after = train_run(settings)
+    assert "is trained already, 2 epochs" in caplog.text
+    assert after["val"]["metrics"] == before["val"]["metrics"] and after["history"] == before["history"]
+
+
+def test_another_run_is_refused_unless_overwritten(settings):
+    train_run(replace(settings, epochs=1))
+    with pytest.raises(UserError, match=r"holds another run: plan learning_rate is 0.01 there and 0.5 here"):
+        train_run(replace(settings, learning_rate=0.5, epochs=1))
+    (settings.runs_dir / "run" / "mine.txt").write_text("kept")
+    report = train_run(replace(settings, learning_rate=0.5, epochs=1, overwrite=True))
+    assert report["epochs"] == 1 and (settings.runs_dir / "run" / "mine.txt").read_text() == "kept"
+    with pytest.raises(UserError, match=r"--resume: .* holds no run to go on with"):
+        train_run(replace(settings, name="none", resume=True))
+    (settings.runs_dir / "other").mkdir()
+    (settings.runs_dir / "other" / "file").touch()
+    with pytest.raises(UserError, match=r"holds no run of train.py but 'file'"):
+        train_run(replace(settings, name="other"))
+
+
+def test_a_damaged_state_is_one_clear_line(settings):
+    train_run(replace(settings, epochs=1))
+    state = settings.runs_dir / "run" / "resume.npz"
+    state.write_bytes(state.read_bytes()[:-500])
+    with pytest.raises(UserError, match=r"resume.npz is no state of a run .* --overwrite starts anew"):
+        train_run(settings)
+
+
+def test_unreadable_clips_are_replaced_in_training_and_fail_in_val(settings, data, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(data, copy)
+    for split in ("train", "val"):
+        (copy / split / "red" / "0.mkv").write_bytes(b"no video at all")
+    report = train_run(replace(settings, data_dir=copy))
+    assert report["counts"]["unreadable"] == 1 and report["counts"]["replaced_clips"] == 2
+    failures = (settings.runs_dir / "run" / "failures.csv").read_text().splitlines()
+    assert len(failures) == 2 and failures[1].startswith("red/0.mkv,")
+    assert (report["val"]["counts"]["scored"], report["val"]["counts"]["failed"]) == (5, 1)
+    assert "1 of 12 training videos cannot be read, other clips stood in 2 times" in train_table(report)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_epoch(settings, monkeypatch):
+    from vidbench.train.loop import Training
+
+    learn, steps = Training.step, []
+
+    def explode(training, batch, rate):
+        steps.append(rate)
+        loss, hits = learn(training, batch, rate)
+        return (loss, hits) if len(steps) < 5 else (float("nan"), hits)
+
+    monkeypatch.setattr(Training, "step", explode)
+    with pytest.raises(UserError, match="the loss is nan in epoch 2, step 2"):
+        train_run(settings)
+    assert len(history(settings)) == 1
+    assert np.isfinite(np.concatenate([value.ravel() for value in weights(settings)])).all()
+
+
+def test_a_rate_that_explodes_really_gives_no_number(settings):
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) in epoch"):
+        train_run(replace(settings, learning_rate=1e38, optimizer="sgd", warmup_epochs=0))
+
+
+def test_a_run_stops_early(settings):
+    report = train_run(replace(settings, epochs=30, learning_rate=1e-9, warmup_epochs=0, weight_decay=0, patience=2))
+    assert report["epochs"] < 30 and report["epochs"] == report["best"]["epoch"] + 2
+
+
+def test_a_fast_dev_run_takes_one_batch_of_everything(settings):
+    report = train_run(replace(settings, fast_dev_run=True, epochs=50))
+    assert (report["epochs"], report["steps_an_epoch"], report["val"]["counts"]["listed"]) == (1, 1, 4)
+    assert Path(report["folder"]).name == "run-fast-dev" and not (settings.runs_dir / "run").exists()
+
+
+def test_scoring_alone(settings):
+    trained = train_run(settings)
+    val = train_run(replace(settings, val_only=True))
+    assert val["val"]["metrics"] == trained["val"]["metrics"] and "test" not in val
+    test = train_run(replace(settings, test_only=True))
+    assert test["test"]["metrics"] == trained["test"]["metrics"] and "val" not in test
+    with pytest.raises(UserError, match=r"there is no trained model .*none.best.keras: give --name RUN"):
+        train_run(replace(settings, name="none", val_only=True))
+
+
+def test_checkpoints_are_kept_and_the_rate_is_scaled(settings, caplog):
+    caplog.set_level("INFO")
+    report = train_run(replace(settings, save_every=1, auto_scale_lr=True, base_batch_size=8, learning_rate=0.02))
+    assert (settings.runs_dir / "run" / "epoch-0002.keras").is_file()
+    assert report["plan"]["learning_rate"] == 0.01
+    assert "learning rate 0.02 for 8 clips an update: 0.01 for 4" in caplog.text
+
+
+def test_a_trained_model_goes_on_with_other_classes(settings, data, tmp_path):
+    train_run(replace(settings, epochs=1))
+    best = settings.runs_dir / "run" / "best.keras"
+    same_classes = train_run(replace(settings, model=str(best), name="on", epochs=1))
+    assert same_classes["model"]["began_with"] == "all weights of run"
+    two = train_run(
+        replace(settings, weights=str(best), name="two", epochs=1, classes=("red", "green"), freeze_backbone=True)
+    )
+    assert two["model"]["began_with"] == "weights of run, the last layer anew"
+    assert two["model"]["classes"] == ["green", "red"]
+    before, after = load_model(best).network, load_model(settings.runs_dir / "two" / "best.keras").network
+    assert same(before.get_layer("stem").get_weights(), after.get_layer("stem").get_weights())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"dataset": "demo", "data_dir": None, "train_split": "val"}, "train and val are the same files"),
+        ({"classes": ("red",)}, "there is one class, 'red'"),
+        ({"val_split": "dev"}, "unknown split 'dev'"),
+        ({"test_split": "exam"}, "unknown split 'exam'"),
+        ({"model": "x3d"}, "unknown model 'x3d'; did you mean 'x3d_"),
+        ({"dropout": 0.5, "model": "x3d_s", "clip_len": None, "short_side": (10, 20)}, "leaves frames smaller"),
+        ({"weights": "kinetics400"}, "there is no weight file|it takes a .keras file"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(settings, more, message):
+    with pytest.raises(UserError, match=message):
+        train_run(replace(settings, epochs=1, **more))
+
+
+def test_fine_tune_in_a_few_lines(data, tmp_path):
+    train, val = (load_dataset("folder", split, data).videos for split in ("train", "val"))
+    told = {"num_frames": 4, "batch_size": 4, "workers": 1, "learning_rate": 0.01, "progress": False}
+    history = fine_tune("tiny2plus1d", train, val, 2, augmentation=Augmentation(flip=0), **told)
+    assert list(history.epochs["epoch"]) == [1, 2] and history.best["val_top1"] == history.epochs["val_top1"].max()
+    assert history.model.spec.classes == ("blue", "green", "red")
+    save_model(history.model.network, tmp_path / "mine.keras", history.model.spec)
+    more = fine_tune(tmp_path / "mine.keras", train, val, 1, freeze_backbone=True, **told)
+    assert more.model.spec.provenance == {"began_with": "all weights of tiny2plus1d"}
+    with pytest.raises(UserError, match="no training video has a label"):
+        fine_tune("tiny2plus1d", [], val, 1)
+
+
+@pytest.mark.skipif(on_jax(), reason="each process starts JAX itself")
+def test_two_processes_learn_what_one_does(settings):
+    """The same global batches, on JAX: the same losses, to float tolerance, and no clip counted twice."""
+    settings = replace(settings, mixup=0.3, dropout=0.5, color_jitter=0.3)
+    argfile = settings.runs_dir.parent / "train.txt"
+    environment = os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    port = 20_000 + os.getpid() % 20_000
+
+    def run(name, *more):
+        argfile.with_name(name).write_text(as_argfile(replace(settings, name=name)))
+        command = [sys.executable, str(ROOT / "scripts" / "train.py"), f"@{argfile.with_name(name)}", *more]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    with run("one") as alone:
+        told = alone.communicate()
+    assert alone.returncode == 0, told
+    several = [run("two", f"--coordinator=localhost:{port}", "--num-processes=2", f"--process-id={i}") for i in (0, 1)]
+    told = [process.communicate() for process in several]
+    assert [process.returncode for process in several] == [0, 0], told[0][1][-1500:] + told[1][1][-1500:]
+    assert "val   6 of 6" in told[0][0] and told[1][0] == ""
+    for one, two in zip(history(settings, "one"), history(settings, "two"), strict=True):
+        for name in one:
+            assert float(one[name]) == pytest.approx(float(two[name]), rel=2e-3), name
+
+
+def test_plans_are_plain_values():
+    assert Plan(**Plan(milestones=(1, 2)).to_dict()) == Plan(milestones=(1, 2))
