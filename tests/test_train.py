@@ -321,7 +321,9 @@ def test_a_trained_model_goes_on_with_other_classes(settings, data, tmp_path):
         ({"val_split": "dev"}, "unknown split 'dev'"),
         ({"test_split": "exam"}, "unknown split 'exam'"),
         ({"model": "x3d"}, "unknown model 'x3d'; did you mean 'x3d_"),
-        ({"dropout": 0.5, "model": "x3d_s", "clip_len": None, "short_side": (10, 20)}, "leaves frames smaller"),
+        ({"short_side": (10, 20)}, "leaves frames smaller"),
+        ({"model": "x3d_s"}, r"the crop \(182, 182\) is larger than the resized frame \(24, 32\)"),
+        ({"model": "r3d_18", "dropout": 1.5}, "dropout must lie between 0 and 1, got 1.5"),
         ({"weights": "kinetics400"}, "there is no weight file|it takes a .keras file"),
     ],
 )
@@ -362,7 +364,7 @@ def test_two_processes_learn_what_one_does(settings):
     several = [run("two", f"--coordinator=localhost:{port}", "--num-processes=2", f"--process-id={i}") for i in (0, 1)]
     told = [process.communicate() for process in several]
     assert [process.returncode for process in several] == [0, 0], told[0][1][-1500:] + told[1][1][-1500:]
-    assert "val   6 of 6" in told[0][0] and told[1][0] == ""
+    assert "val   6 of 6" in told[0][0] and "val" not in told[1][0]
     for one, two in zip(history(settings, "one"), history(settings, "two"), strict=True):
         for name in one:
             assert float(one[name]) == pytest.approx(float(two[name]), rel=2e-3), name

@@ -19,7 +19,9 @@ from vidbench.models import (
     spec_of,
 )
 from vidbench.models.registry import ARCHITECTURES
+from vidbench.probing import feature_network, head_layer
 from vidbench.runtimes import on_jax
+from vidbench.utils import UserError
 
 NAMES = sorted(ARCHITECTURES)
 if on_jax():  # compiling takes its time there: one network a file; the references' logits are compared for all
@@ -28,6 +30,7 @@ if on_jax():  # compiling takes its time there: one network a file; the referenc
 SMALLEST = {"i3d": (9, 193, 193), "s3d": (13, 209, 209)}  # T, H, W that the pooling leaves something of
 SMALL = (48, 48)
 OPTIONS = {"fstcn": {"size": (48, 48), "hidden": (24, 16)}, "lrcn": {"hidden": 8}}
+FUSED = {"fstcn": "SparsityFusion", "lrcn": "LogMeanSoftmax"}  # logits that are not linear in features
 BFLOAT16_ERROR = 0.05  # of the largest logit: bfloat16 keeps 8 bits, and errors of many layers add up
 GOLDEN = sorted(
     (Path(os.environ.get("VIDBENCH_TEST_ASSETS", "-")).parent / "parity" / "golden").glob("[!p]*.json"),
@@ -172,6 +175,17 @@ def test_a_classifier_in_bfloat16_gives_nearly_the_same(name, network):
     full, half = (network_classifier(network, spec, precision)(pixels) for precision in ("float32", "bfloat16"))
     assert half.dtype == np.float32 and (full != half).any()
     np.testing.assert_allclose(half, full, atol=BFLOAT16_ERROR * np.abs(full).max())
+
+
+def test_a_linear_head_on_pooled_features_gives_the_logits(name, network, clips, logits):
+    if name in FUSED:
+        with pytest.raises(UserError, match=rf"{name} cannot be probed: .* logits \({FUSED[name]}\)"):
+            feature_network(network)
+        return
+    features = compiled(feature_network(network))(clips)
+    kernel, bias = map(keras.ops.convert_to_numpy, (head_layer(network).kernel, head_layer(network).bias))
+    assert features.dtype == np.float32 and features.shape == (2, kernel.shape[-2])
+    np.testing.assert_allclose(features @ kernel.reshape(kernel.shape[-2:]) + bias, logits, atol=1e-4 * logits.std())
 
 
 def test_the_spec_agrees_with_the_network(name):

@@ -1,5 +1,6 @@
 """What a run would cost, before it starts."""
 
+import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -30,11 +31,12 @@ def dry_run(settings: EvaluateSettings) -> str:
     present = [video for video in videos if video.path is not None and video.path.exists()]
     protocol = model.spec.protocol
     gflop = model.gflop(protocol.num_frames, protocol.frame_size) * protocol.views
+    work = "GFLOP not counted" if math.isnan(gflop) else f"{gflop:,.1f} GFLOP"
     lines = [
         f"{model.spec.name} on {found.name} {found.split}",
         f"  listed     {len(videos):,} videos, {len(present):,} of them found, "
         f"{readable_bytes(sum(map(file_bytes, present)))} on this disk",
-        f"  a video    {protocol.views} views of {protocol.num_frames} frames, {gflop:,.1f} GFLOP",
+        f"  a video    {protocol.views} views of {protocol.num_frames} frames, {work}",
         f"  device     {device_name()}, {usable_cpus()} processors, {settings.precision}",
     ]
     decoding, scoring = _trial(settings, model, present[:TRIAL_CLIPS])

@@ -70,9 +70,28 @@ def score(
 ) -> Iterator[Outcome]:
     """Every video of a loader with its probabilities, or its failure, in the loader's order.
 
+    Probabilities, not logits, are averaged over the views of a video. `frame_order` and `distinct_frames` change the
+    clip before the model sees it: see `sampling.reorder`.
+    """
+    for item, logits in run_views(model, loader, frame_order=frame_order, distinct_frames=distinct_frames, seed=seed):
+        if isinstance(item, Sample):
+            yield Prediction(item, softmax(logits).mean(axis=0, dtype=np.float64).astype(np.float32))
+        else:
+            yield item
+
+
+def run_views(
+    model: "Classifier",
+    loader: Iterable[Sample | Failure],
+    *,
+    frame_order: str = "normal",
+    distinct_frames: int | None = None,
+    seed: int = 0,
+) -> Iterator[tuple[Sample | Failure, np.ndarray | None]]:
+    """Every item of a loader, in its order, with what the model gives for its views, (V, C) float32; None for failures.
+
     Videos are gathered until they hold as many views as the model takes at once (`model.clips_at_once`: one on a
-    CPU). Probabilities, not logits, are averaged over the views of a video. `frame_order` and `distinct_frames`
-    change the clip before the model sees it: see `sampling.reorder`.
+    CPU). `frame_order` and `distinct_frames` as in `score`.
     """
     waiting: list[Sample | Failure] = []
     views = 0
@@ -80,24 +99,23 @@ def score(
         waiting.append(item)
         views += item.protocol.views if isinstance(item, Sample) else 0
         if views >= model.clips_at_once:
-            yield from _score_batch(model, waiting, frame_order, distinct_frames, seed)
+            yield from _run_batch(model, waiting, frame_order, distinct_frames, seed)
             waiting, views = [], 0
-    yield from _score_batch(model, waiting, frame_order, distinct_frames, seed)
+    yield from _run_batch(model, waiting, frame_order, distinct_frames, seed)
 
 
-def _score_batch(model, waiting, frame_order, distinct_frames, seed) -> Iterator[Outcome]:
+def _run_batch(model, waiting, frame_order, distinct_frames, seed) -> Iterator[tuple]:
     samples = [item for item in waiting if isinstance(item, Sample)]
-    scores = iter(())
+    outputs = iter(())
     if samples:
         each = [
             reorder_views(sample.views(), sample.video.video_id, frame_order, distinct_frames, seed)
             for sample in samples
         ]
         views = each[0] if len(each) == 1 else np.concatenate(each)
-        probabilities = softmax(model(views)).reshape(len(samples), -1, len(model.spec.classes))
-        scores = iter(probabilities.mean(axis=1, dtype=np.float64).astype(np.float32))
+        outputs = iter(np.split(model(views), len(samples)))
     for item in waiting:
-        yield Prediction(item, next(scores)) if isinstance(item, Sample) else item
+        yield item, next(outputs) if isinstance(item, Sample) else None
 
 
 def evaluate(

@@ -20,7 +20,10 @@ from vidbench.predict import row_hits
 from vidbench.results import RunFolder, read_report
 from vidbench.utils import UserError, canonical_label
 
-LIBRARIES = ("tensorflow", "keras", "jax", "numpy", "opencv-python-headless", "av", "tensorflow-hub", "pandas")
+LIBRARIES = (
+    *("tensorflow", "keras", "jax", "onnxruntime", "openvino"),
+    *("numpy", "opencv-python-headless", "av", "tensorflow-hub", "pandas"),
+)
 
 
 def count(listed: int, predictions: pd.DataFrame, failures: pd.DataFrame, videos: pd.DataFrame) -> dict:

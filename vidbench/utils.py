@@ -2,12 +2,14 @@
 
 import difflib
 import hashlib
+import importlib
 import re
 import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import IO
 
 
@@ -26,6 +28,14 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     guess = f"did you mean {close[0]!r}? " if close else ""
     listed = ", ".join(choices[:30]) + (f" … ({len(choices)} in all)" if len(choices) > 30 else "")
     return UserError(f"unknown {kind} {name!r}; {guess}choose from {listed}")
+
+
+def extra_module(name: str, extra: str) -> ModuleType:
+    """A library that only some users need, imported; where it is missing, UserError says which pip extra brings it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        raise UserError(f"{missing.name} is not here; it comes with: pip install -e .[{extra}]") from None
 
 
 def canonical_label(name: str) -> str:

@@ -84,7 +84,8 @@ class ModelSettings(LoadingSettings):
 
     model: str = setting(
         "demo",
-        "a registered name (python -m vidbench.models lists them), a .keras file, a SavedModel folder, a hub handle",
+        "a registered name (python -m vidbench.models lists them), a .keras or .onnx file, a SavedModel or OpenVINO "
+        "folder, a hub handle",
         also=("model-type",),
     )
     model_trained_on: str | None = setting(

@@ -1,6 +1,6 @@
 """The NumPy cache: one memory-mapped file a clip, and an index of the files that were seen.
 
-A cache file is a `.npy` array of frames followed by a JSON footer, the footer's length and a mark:
+A cache file is a `.npy` array, here of frames, followed by a JSON footer, the footer's length and a mark:
 
     [.npy header, frames (U, h, w, 3) uint8] [JSON: times, indices, info, checksum] [length, 8 bytes] [MARK]
 
@@ -53,29 +53,54 @@ def cache_key(video: Video, protocol: Protocol, frames_fps: float, cache_dir: Pa
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def cache_path(cache_dir: Path, key: str) -> Path:
-    """Where the clip of a key lies; the first two digits spread 20,000 files over 256 folders."""
-    return cache_dir / "clips" / key[:2] / f"{key}.npy"
+def cache_path(cache_dir: Path, key: str, kind: str = "clips") -> Path:
+    """Where the clip of a key lies; the first two digits spread 20,000 files over 256 folders.
+
+    kind: "clips", or "features" for what `vidbench.probing` keeps.
+    """
+    return cache_dir / kind / key[:2] / f"{key}.npy"
 
 
 def write_clip(path: Path, clip: Decoded) -> None:
     """Write a clip; raises OSError when there is no room."""
-    footer = json.dumps(
-        {
-            "times": clip.times.tolist(),
-            "indices": clip.indices.tolist(),
-            "info": asdict(clip.info),
-            "repeated": clip.repeated,
-            "crc32": zlib.crc32(clip.frames),
-        }
-    ).encode()
-    with written_whole(path, "wb") as file:
-        np.lib.format.write_array(file, clip.frames, allow_pickle=False)
-        file.write(footer + len(footer).to_bytes(8, "little") + MARK)
+    facts = {
+        "times": clip.times.tolist(),
+        "indices": clip.indices.tolist(),
+        "info": asdict(clip.info),
+        "repeated": clip.repeated,
+    }
+    write_array(path, clip.frames, facts)
 
 
 def read_clip(path: Path, verify: bool = True) -> Decoded | None:
     """A cached clip with its frames memory-mapped, or None where there is none or it is damaged."""
+    found = read_array(path, verify)
+    if found is None:
+        return None
+    frames, facts = found
+    try:
+        return Decoded(
+            frames=frames,
+            times=np.array(facts["times"], np.float64),
+            indices=np.array(facts["indices"], np.int64),
+            info=VideoInfo(**facts["info"]),
+            repeated=facts["repeated"],
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def write_array(path: Path, array: np.ndarray, facts: dict) -> None:
+    """Write an array with plain values about it as a cache file, whole; raises OSError when there is no room."""
+    array = np.ascontiguousarray(array)
+    footer = json.dumps({**facts, "crc32": zlib.crc32(array)}).encode()
+    with written_whole(path, "wb") as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
+        file.write(footer + len(footer).to_bytes(8, "little") + MARK)
+
+
+def read_array(path: Path, verify: bool = True) -> tuple[np.ndarray, dict] | None:
+    """The memory-mapped array of a cache file and its facts, or None where there is none or it is damaged."""
     try:
         with path.open("rb") as file:
             file.seek(-16, 2)
@@ -84,17 +109,11 @@ def read_clip(path: Path, verify: bool = True) -> Decoded | None:
                 return None
             length = int.from_bytes(tail[:8], "little")
             file.seek(-16 - length, 2)
-            footer = json.loads(file.read(length))
-        frames = np.load(path, mmap_mode="r", allow_pickle=False)
-        if verify and zlib.crc32(frames) != footer["crc32"]:
+            facts = json.loads(file.read(length))
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if verify and zlib.crc32(array) != facts["crc32"]:
             return None
-        return Decoded(
-            frames=frames,
-            times=np.array(footer["times"], np.float64),
-            indices=np.array(footer["indices"], np.int64),
-            info=VideoInfo(**footer["info"]),
-            repeated=footer["repeated"],
-        )
+        return array, facts
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -117,10 +136,11 @@ def identity(path: Path, cache_dir: Path) -> str:
 
 def sweep(cache_dir: Path) -> None:
     """Remove what killed writers left: files that were begun over a day ago and never finished."""
-    for part in cache_dir.glob("clips/*/.*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > 86_400:
-                part.unlink()
+    for kind in ("clips", "features"):
+        for part in cache_dir.glob(f"{kind}/*/.*.part"):
+            with contextlib.suppress(OSError):
+                if time.time() - part.stat().st_mtime > 86_400:
+                    part.unlink()
 
 
 class Index:

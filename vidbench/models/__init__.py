@@ -23,6 +23,7 @@ except ModuleNotFoundError as missing:
 
 from vidbench.models import hub
 from vidbench.models.classifier import Classifier, gflop, network_classifier
+from vidbench.models.exported import is_exported, load_exported
 from vidbench.models.files import load_file, save_model
 from vidbench.models.published import load_architecture
 from vidbench.models.registry import ARCHITECTURES, find_architecture
@@ -94,12 +95,13 @@ def load_model(
     precision: str = "float32",
     value_range: tuple[float, float] | None = None,
 ) -> Classifier:
-    """A classifier ready for pixels: by name, from a `.keras` file or SavedModel folder, or by hub address.
+    """A classifier ready for pixels: by name, from a `.keras` file, a SavedModel folder, an `.onnx` file, an OpenVINO
+    model's folder or `.xml`, or by hub address.
 
     weights: for an architecture: the name of published ones ("kinetics400", fetched once), or a file of one's own:
         `.keras`, PyTorch's (`.pth`, `.pyth`, `.ckpt`), a TensorFlow checkpoint (`…/model.ckpt`) or TF-Hub module
     classes: names in the order of the outputs, for files without a spec or instead of the spec's
-    precision: "float32" or "bfloat16"
+    precision: "float32" or "bfloat16"; ONNX and OpenVINO run in float32
     value_range: what pixels 0 and 255 are taken to, instead of the spec's
 
     Raises UserError for an unknown name, a missing or damaged file, weights that do not fit, no network.
@@ -123,12 +125,14 @@ def load_model(
         return hub.load_handle(name, ROOT, **options)
     if path.suffix == ".keras":
         return load_file(path, **options)
+    if is_exported(path):
+        return load_exported(path, **options)
     if path.is_dir():
         return load_folder(path, **options)
     if path.is_file() and is_torch_file(path):
         raise UserError(f"{name} is a weight file: give --model ARCHITECTURE --weights {name}")
     if path.is_file():
-        raise UserError(f"{name} is neither a .keras file nor a SavedModel folder")
+        raise UserError(f"{name} is neither a .keras file nor a SavedModel folder, an .onnx file or an OpenVINO folder")
     if path.parent != Path():
         raise UserError(f"there is no model file or folder {name}")
     raise unknown("model", name, available_models())

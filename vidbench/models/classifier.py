@@ -22,9 +22,9 @@ class Classifier:
     does not grow with the batch, and a clip's logits are the same bits in any batch and at any place in it.
 
     spec: the contract; `classifier.spec = classifier.spec.with_protocol(…)` changes which frames are wanted
-    network: the Keras model, None for a SavedModel
+    network: the Keras model, None for a model of another kind
     precision: "float32" or "bfloat16"
-    runtime: what runs it: "tensorflow" or "jax"
+    runtime: what runs it: "tensorflow", "jax", "onnxruntime" or "openvino"
     weights_sha256: of the weights file (or folder, or checkpoint), None where there is none
     """
 

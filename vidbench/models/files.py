@@ -13,7 +13,7 @@ from vidbench.models.classifier import Classifier, network_classifier
 from vidbench.models.registry import ARCHITECTURES
 from vidbench.models.spec import Spec, read_spec, weights_digest, write_spec
 from vidbench.models.weights import first_line
-from vidbench.runtimes.precision import in_float32
+from vidbench.runtimes.precision import copy_of, in_float32
 from vidbench.utils import UserError
 
 
@@ -33,12 +33,10 @@ def save_model(network: keras.Model, path: Path, spec: Spec) -> None:
         raise UserError(
             f"{spec.name} shows frames of {wanted}, the network takes {height}×{width}: change its protocol"
         )
-    bare = type(network).from_config(network.get_config())  # never compiled, so without an optimiser
-    bare.set_weights(network.get_weights())
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         part = Path(folder) / path.name
-        bare.save(part)
+        copy_of(network).save(part)
         part.replace(path)
     write_spec(path.with_suffix(".json"), spec, path)
 
@@ -77,10 +75,14 @@ def _usual_spec(name: str, network: keras.Model, classes: tuple[str, ...]) -> Sp
     usual = Spec(name, classes, Protocol())
     if network.name in ARCHITECTURES:
         usual = replace(ARCHITECTURES[network.name].spec(classes=classes), name=name)
-    protocol = usual.protocol
-    _, num_frames, height, width, _ = network.input_shape
+    return replace(usual, protocol=fitting(usual.protocol, network.input_shape))
+
+
+def fitting(protocol: Protocol, shape: Sequence[int | None]) -> Protocol:
+    """`protocol` with the frames and the size that an input of `shape` (B, T, H, W, 3) insists on; None is open."""
+    _, num_frames, height, width, _ = shape
     if num_frames:
         protocol = replace(protocol, num_frames=num_frames)
     if height and width:
         protocol = replace(protocol, resize="exact", resize_to=(height, width), crop=None)
-    return replace(usual, protocol=protocol)
+    return protocol

@@ -100,19 +100,29 @@ class Spec:
 
 
 def weights_digest(weights: Path) -> str:
-    """64 hex digits that stand for a weights file, or for the graph and the variables of a SavedModel folder."""
+    """64 hex digits that stand for a weights file, for the graph and the variables of a SavedModel folder, or for an
+    OpenVINO `.xml` and the `.bin` beside it.
+    """
     weights = Path(weights)
-    if not weights.is_dir():
+    if weights.is_dir():
+        files = [weights / "saved_model.pb", *sorted((weights / "variables").glob("*"))]
+        names = [file.relative_to(weights).as_posix() for file in files]
+    elif weights.suffix == ".xml":
+        names = [".xml", ".bin"]
+        files = [weights.with_suffix(suffix) for suffix in names]
+    else:
         return sha256_of(weights)
-    files = [weights / "saved_model.pb", *sorted((weights / "variables").glob("*"))]
-    listed = "".join(f"{sha256_of(file)}  {file.relative_to(weights).as_posix()}\n" for file in files)
+    listed = "".join(f"{sha256_of(file)}  {name}\n" for file, name in zip(files, names, strict=True))
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
-def write_spec(path: Path, spec: Spec, weights: Path) -> None:
-    """Write `spec` with the SHA-256 of the weights, a file or a SavedModel folder, that it belongs to."""
+def write_spec(path: Path, spec: Spec, weights: Path, **told: str) -> None:
+    """Write `spec` with the SHA-256 of the weights, a file or a SavedModel folder, that it belongs to.
+
+    told: what else the record says, for its readers: of an exported model, its input ("uint8" or "float32").
+    """
     with written_whole(path) as file:
-        record = {"schema": SCHEMA, "sha256": weights_digest(weights), "spec": spec.to_dict()}
+        record = {"schema": SCHEMA, "sha256": weights_digest(weights), **told, "spec": spec.to_dict()}
         json.dump(record, file, indent=1, ensure_ascii=False)
 
 

@@ -8,6 +8,13 @@ import keras
 from vidbench.utils import UserError
 
 
+def copy_of(network: keras.Model) -> keras.Model:
+    """The same network with the same weights, never compiled: without an optimiser."""
+    copy = type(network).from_config(network.get_config())
+    copy.set_weights(network.get_weights())
+    return copy
+
+
 def in_float32(network: keras.Model) -> keras.Model:
     """The same network, calculating in float32 throughout, in whichever precision it was built or trained."""
     for part in _parts(network):
@@ -17,8 +24,7 @@ def in_float32(network: keras.Model) -> keras.Model:
 
 def in_bfloat16(network: keras.Model) -> keras.Model:
     """A copy that calculates in bfloat16, but for layers called `logits…` and all from the last with a kernel on."""
-    mixed = type(network).from_config(network.get_config())
-    mixed.set_weights(network.get_weights())
+    mixed = copy_of(network)
     multiplying = [
         number for number, layer in enumerate(mixed.layers) if any(hasattr(part, "kernel") for part in _parts(layer))
     ]

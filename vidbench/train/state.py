@@ -58,7 +58,7 @@ def read_state(path: Path) -> tuple[Progress, str, dict[str, np.ndarray]]:
     Raises UserError for a file that is no state of this version.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         told = json.loads(str(arrays.pop("told")))
         if told["schema"] != SCHEMA:

@@ -20,7 +20,7 @@ class TensorFlowStep:
         self._network, self._optimizer, self._plan = network, optimizer, plan
         self._scale, self._shift = spec.scale_and_shift()
         self._strategy = strategy or tf.distribute.get_strategy()
-        self._run = tf.function(self._on_all_devices)
+        self._run = tf.function(self._on_all_devices, autograph=False)
 
     def __call__(self, batch: Batch, rate: float) -> tuple[float, float]:
         self._optimizer.learning_rate.assign(rate)
