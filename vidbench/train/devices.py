@@ -46,8 +46,10 @@ class Devices:
 
             multihost_utils.sync_global_devices(where)
 
-    def check(self, batch_size: int, accumulate: int) -> None:
-        """Raise UserError unless batches can be shared out evenly, and gradients added up over steps."""
+    def check(self, batch_size: int, accumulate: int, probe: bool = False) -> None:
+        """Raise UserError unless batches can be shared out evenly, gradients added up over steps, a probe fitted."""
+        if probe and self.part[1] > 1:
+            raise UserError("--probe runs in one process")
         if batch_size % self.count:
             raise UserError(f"--batch-size {batch_size} cannot be shared out among {self.count} devices evenly")
         if self.strategy and accumulate > 1:

@@ -25,7 +25,16 @@ log = logging.getLogger(__name__)
 STATE = "resume.npz"
 OURS = (
     *("best.keras", "best.json", "last.keras", "last.json", STATE, "history.csv", "failures.csv", "report.json"),
-    *("curves.png", "mlflow.json", "suspects.csv", "neighbours.csv", "learning_curve.csv"),
+    *(
+        "curves.png",
+        "mlflow.json",
+        "suspects.csv",
+        "neighbours.csv",
+        "learning_curve.csv",
+        "probe.csv",
+        "features.npy",
+        "val_features.npy",
+    ),
 )
 FOLDERS = ("val", "test", "export", "tensorboard", "examples")
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import keras
@@ -20,9 +20,9 @@ from vidbench.machine import usable_cpus
 from vidbench.models.spec import Spec
 from vidbench.prepare import cache_folder
 from vidbench.report import environment
-from vidbench.train.data import TrainingData
+from vidbench.train.data import TrainingData, find_data
 from vidbench.train.devices import Devices
-from vidbench.train.network import Start
+from vidbench.train.network import Start, set_sync_bn, start_from
 from vidbench.train.plan import Plan, scaled_rate
 from vidbench.utils import sha256_of
 
@@ -36,6 +36,36 @@ PLAN = (
     *("gamma", "warmup_epochs", "warmup_factor", "min_factor", "clip_norm", "label_smoothing", "freeze_backbone"),
     *("unfreeze_at", "patience"),
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Everything that a run is made of, before its first step."""
+
+    settings: TrainSettings
+    devices: Devices
+    plan: Plan
+    data: TrainingData
+    start: Start
+    spec: Spec
+    loader: TrainingLoader
+
+
+def prepare_run(settings: TrainSettings, devices: Devices, progress: bool = False) -> Run:
+    """What the settings mean. Sets the seed of Keras, NumPy and Python; raises UserError for what cannot be."""
+    plan = plan_of(settings)
+    devices.check(plan.batch_size, plan.accumulate, settings.probe)
+    data = find_data(settings, progress)
+    keras.utils.set_random_seed(settings.seed)  # fresh weights, and dropout's generators
+    with devices.scope():
+        start = start_from(settings.model, data.classes, settings.weights, settings.dropout, settings.precision)
+    if settings.sync_bn and devices.strategy:
+        set_sync_bn(start.network.layers, True)
+    protocol, train_protocol = protocols_of(settings, start.spec)
+    spec = run_spec(settings, start, protocol, data)
+    spec.check_frames(train_protocol.num_frames)
+    loader = training_loader(settings, plan, data.train, spec.classes, train_protocol, devices)
+    return Run(settings, devices, plan, data, start, spec, loader)
 
 
 def plan_of(settings: TrainSettings) -> Plan:
@@ -106,12 +136,18 @@ def training_loader(
     )
 
 
-def val_loader(settings: TrainSettings, videos: list[Video], protocol: Protocol, devices: Devices) -> VideoLoader:
+def val_loader(run: Run) -> VideoLoader:
     """The loader of the val videos, of this process's share of them."""
+    settings, (part, parts), videos = run.settings, run.devices.part, run.data.val
     if settings.fast_dev_run:
-        videos = videos[: max(settings.batch_size, devices.part[1])]
+        videos = videos[: max(settings.batch_size, parts)]
+    return even_loader(settings, videos[part::parts], run.spec.protocol)
+
+
+def even_loader(settings: TrainSettings, videos: list[Video], protocol: Protocol) -> VideoLoader:
+    """A loader of videos as evaluate.py sees them: even clips, nothing augmented."""
     return VideoLoader(
-        videos[devices.part[0] :: devices.part[1]],
+        videos,
         protocol,
         cache_dir=cache_folder(settings) if settings.cache else None,
         overwrite_cache=settings.overwrite_cache,
@@ -151,15 +187,17 @@ def run_spec(settings: TrainSettings, start: Start, protocol: Protocol, data: Tr
     )
 
 
-def identity_of(settings: TrainSettings, plan: Plan, data: TrainingData, spec: Spec, loader: TrainingLoader) -> dict:
+def identity_of(run: Run) -> dict:
     """What makes two starts the same run. Workers, cache, timeouts, hosts and what is exported are not part of it."""
+    settings, data, spec, loader = run.settings, run.data, run.spec, run.loader
     return {
+        "probe": settings.probe,
         "model": _file_digest(settings.model) or settings.model,
         "weights": settings.weights and (_file_digest(settings.weights) or settings.weights),
         "classes": _digest(spec.classes),
         "train_videos": _digest([video.video_id for video in data.train]),
         "val_videos": _digest([video.video_id for video in data.val]),
-        "plan": plan.to_dict(),
+        "plan": run.plan.to_dict(),
         "protocol": spec.protocol.to_dict(),
         "train_protocol": loader.protocol.to_dict(),
         "augmentation": loader.augmentation.to_dict(),
@@ -174,19 +212,19 @@ def identity_of(settings: TrainSettings, plan: Plan, data: TrainingData, spec: S
     }
 
 
-def facts(settings: TrainSettings, plan: Plan, data: TrainingData, start: Start, loader: TrainingLoader) -> dict:
+def facts(run: Run) -> dict:
     """The part of the report that is known before the first step."""
-    network = start.network
+    settings, network, loader = run.settings, run.start.network, run.loader
     return {
         "model": {
             "architecture": network.name,
-            "began_with": start.weights,
+            "began_with": run.start.weights,
             "parameters": network.count_params(),
             "classes": list(loader.classes),
         },
-        "dataset": {"name": settings.dataset, "notes": list(data.notes)},
+        "dataset": {"name": settings.dataset, "notes": list(run.data.notes)},
         "settings": {name: _plain(value) for name, value in asdict(settings).items()},
-        "plan": plan.to_dict(),
+        "plan": run.plan.to_dict(),
         "train_protocol": loader.protocol.to_dict(),
         "augmentation": loader.augmentation.to_dict(),
         "steps_an_epoch": len(loader),
