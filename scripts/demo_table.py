@@ -1,6 +1,10 @@
 """The README's table of the demo: what is left when time is taken away.
 
-python scripts/demo_table.py [--tied MODEL]    # MODEL: made by train_demo.py --tied 0.95, see there
+python scripts/demo_table.py [--tied MODEL]
+
+MODEL learnt from train clips whose scenes go with their classes:
+    python -m vidbench.data.demo data/cache/tied --tied 0.95
+    python scripts/train.py @scripts/train_demo.txt --data-dir data/cache/tied --name tied    # runs/tied/best.keras
 """
 
 import argparse

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,10 +31,13 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A folder data set of squares before one of three colours: 4 train, 2 val and 1 test videos a class."""
-    root = tmp_path_factory.mktemp("squares")
+    """A folder data set of squares before one of three colours: 4 train and 2 val videos a class."""
+    return draw(tmp_path_factory.mktemp("squares"), train=4, val=2)
+
+
+def draw(root, **counts):
     rng = np.random.default_rng(0)
-    for split, count in (("train", 4), ("val", 2), ("test", 1)):
+    for split, count in counts.items():
         for name, color in COLORS.items():
             for number in range(count):
                 frames = moving_square(8 + number) // 3 + np.array(color, np.uint8) // 3
@@ -42,14 +46,36 @@ def data(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def settings(data, tmp_path):
+def settings_in(folder, data):
     """Two epochs of three steps of the smallest network, at 24 × 32 pixels."""
     return TrainSettings(
-        dataset="folder", data_dir=data, runs_dir=tmp_path / "runs", name="run", cache_dir=tmp_path / "cache",
+        dataset="folder", data_dir=data, runs_dir=folder / "runs", name="run", cache_dir=folder / "cache",
         clip_len=4, train_resize_size=(24, 32), val_resize_size=(24, 32), epochs=2, batch_size=4, top_n=2,
         learning_rate=0.01, workers=1, export=("none",),
     )  # fmt: skip
+
+
+@pytest.fixture
+def settings(data, tmp_path):
+    return settings_in(tmp_path, data)
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """(settings, report) of a finished run on these data and a test split."""
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copytree(data, folder / "data")
+    draw(folder / "data", test=1)
+    settings = settings_in(folder, folder / "data")
+    return settings, train_run(settings)
+
+
+@pytest.fixture
+def finished(trained, tmp_path):
+    """Settings whose run is finished, in a folder of its own."""
+    settings, _ = trained
+    shutil.copytree(settings.runs_dir, tmp_path / "runs")
+    return replace(settings, runs_dir=tmp_path / "runs")
 
 
 def history(settings, name="run"):
@@ -66,8 +92,8 @@ def same(some, others):
     return all(np.array_equal(one, other) for one, other in zip(some, others, strict=True))
 
 
-def test_a_run_leaves_what_it_should(settings):
-    report = train_run(settings)
+def test_a_run_leaves_what_it_should(trained):
+    settings, report = trained
     folder = settings.runs_dir / "run"
     assert {path.name for path in folder.iterdir()} >= {
         "best.keras", "best.json", "last.keras", "last.json", "resume.npz", "history.csv", "failures.csv",
@@ -86,12 +112,15 @@ def test_a_run_leaves_what_it_should(settings):
     spec = load_model(folder / "best.keras").spec
     assert spec.classes == ("blue", "green", "red") and spec.protocol.num_frames == 4
     assert spec.protocol.frame_size == (24, 32) and spec.domain == "12 videos of 3 classes (folder)"
-    assert spec.provenance["architecture"] == "tiny2plus1d" and "scripts/train.py" in spec.provenance["command"]
+    assert spec.provenance["architecture"] == "tiny2plus1d" and spec.provenance["command"].startswith(
+        "python scripts/train.py --dataset=folder"
+    )
+    assert "runs-dir" not in spec.provenance["command"]
     assert "val   6 of 6 videos scored" in train_table(report)
 
 
-def test_its_config_repeats_it(settings):
-    train_run(settings)
+def test_its_config_repeats_it(trained):
+    settings, _ = trained
     again = parse_settings(TrainSettings, [f"@{settings.runs_dir / 'run' / 'config.txt'}"])
     assert again == settings
     train_run(replace(again, name="again"))
@@ -99,12 +128,18 @@ def test_its_config_repeats_it(settings):
     assert same(weights(settings, "again"), weights(settings))
 
 
+SLOWFAST = {"clip_len": 8, "learning_rate": 1e-3, "train_crop_size": (24, 24), "val_crop_size": (24, 24)}
+
+
 @pytest.mark.parametrize(
     ("model", "more"),
     [
         ("tiny2plus1d", {}),
         ("tiny2plus1d", {"precision": "bfloat16"}),
-        ("slowfast_r18", {"clip_len": 8, "train_crop_size": (24, 24), "val_crop_size": (24, 24)}),
+        (
+            "slowfast_r18",
+            {"clip_len": 8, "learning_rate": 1e-3, "train_crop_size": (24, 24), "val_crop_size": (24, 24)},
+        ),
     ],
 )
 def test_evaluate_gives_the_reported_accuracy(settings, model, more):
@@ -203,17 +238,17 @@ def test_killed_processes_go_on_from_the_last_whole_save(settings):
     assert not list(state.parent.glob(".resume*")) and not list(state.parent.glob(".saving*"))
 
 
-def test_a_finished_run_is_scored_again_and_not_trained(settings, caplog):
-    before = train_run(settings)
-    after = train_run(settings)
+def test_a_finished_run_is_scored_again_and_not_trained(trained, finished, caplog):
+    _, before = trained
+    after = train_run(finished)
     assert "is trained already, 2 epochs" in caplog.text
     assert after["val"]["metrics"] == before["val"]["metrics"] and after["history"] == before["history"]
 
 
-def test_another_run_is_refused_unless_overwritten(settings):
-    train_run(replace(settings, epochs=1))
+def test_another_run_is_refused_unless_overwritten(finished):
+    settings = finished
     with pytest.raises(UserError, match=r"holds another run: plan learning_rate is 0.01 there and 0.5 here"):
-        train_run(replace(settings, learning_rate=0.5, epochs=1))
+        train_run(replace(settings, learning_rate=0.5))
     (settings.runs_dir / "run" / "mine.txt").write_text("kept")
     report = train_run(replace(settings, learning_rate=0.5, epochs=1, overwrite=True))
     assert report["epochs"] == 1 and (settings.runs_dir / "run" / "mine.txt").read_text() == "kept"
@@ -225,8 +260,8 @@ def test_another_run_is_refused_unless_overwritten(settings):
         train_run(replace(settings, name="other"))
 
 
-def test_a_damaged_state_is_one_clear_line(settings):
-    train_run(replace(settings, epochs=1))
+def test_a_damaged_state_is_one_clear_line(finished):
+    settings = finished
     state = settings.runs_dir / "run" / "resume.npz"
     state.write_bytes(state.read_bytes()[:-500])
     with pytest.raises(UserError, match=r"resume.npz is no state of a run .* --overwrite starts anew"):
@@ -234,8 +269,6 @@ def test_a_damaged_state_is_one_clear_line(settings):
 
 
 def test_unreadable_clips_are_replaced_in_training_and_fail_in_val(settings, data, tmp_path):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(data, copy)
     for split in ("train", "val"):
@@ -281,26 +314,28 @@ def test_a_fast_dev_run_takes_one_batch_of_everything(settings):
     assert Path(report["folder"]).name == "run-fast-dev" and not (settings.runs_dir / "run").exists()
 
 
-def test_scoring_alone(settings):
-    trained = train_run(settings)
+def test_scoring_alone(trained, finished):
+    settings, (_, report) = finished, trained
     val = train_run(replace(settings, val_only=True))
-    assert val["val"]["metrics"] == trained["val"]["metrics"] and "test" not in val
+    assert val["val"]["metrics"] == report["val"]["metrics"] and "test" not in val
     test = train_run(replace(settings, test_only=True))
-    assert test["test"]["metrics"] == trained["test"]["metrics"] and "val" not in test
+    assert test["test"]["metrics"] == report["test"]["metrics"] and "val" not in test
     with pytest.raises(UserError, match=r"there is no trained model .*none.best.keras: give --name RUN"):
         train_run(replace(settings, name="none", val_only=True))
 
 
 def test_checkpoints_are_kept_and_the_rate_is_scaled(settings, caplog):
     caplog.set_level("INFO")
-    report = train_run(replace(settings, save_every=1, auto_scale_lr=True, base_batch_size=8, learning_rate=0.02))
-    assert (settings.runs_dir / "run" / "epoch-0002.keras").is_file()
+    report = train_run(
+        replace(settings, save_every=1, auto_scale_lr=True, base_batch_size=8, learning_rate=0.02, epochs=1)
+    )
+    assert (settings.runs_dir / "run" / "epoch-0001.keras").is_file()
     assert report["plan"]["learning_rate"] == 0.01
     assert "learning rate 0.02 for 8 clips an update: 0.01 for 4" in caplog.text
 
 
-def test_a_trained_model_goes_on_with_other_classes(settings, data, tmp_path):
-    train_run(replace(settings, epochs=1))
+def test_a_trained_model_goes_on_with_other_classes(finished):
+    settings = finished
     best = settings.runs_dir / "run" / "best.keras"
     same_classes = train_run(replace(settings, model=str(best), name="on", epochs=1))
     assert same_classes["model"]["began_with"] == "all weights of run"
@@ -372,3 +407,56 @@ def test_two_processes_learn_what_one_does(settings):
 
 def test_plans_are_plain_values():
     assert Plan(**Plan(milestones=(1, 2)).to_dict()) == Plan(milestones=(1, 2))
+
+
+def test_a_probe_fits_the_last_layer_and_keeps_what_it_saw(finished):
+    settings = replace(finished, name="probe", probe=True, weights=str(finished.runs_dir / "run" / "best.keras"))
+    report = train_run(settings)
+    folder = settings.runs_dir / "probe"
+    assert {path.name for path in folder.iterdir()} >= {
+        "best.keras", "features.npy", "val_features.npy", "probe.csv", "learning_curve.csv", "neighbours.csv",
+        "suspects.csv", "report.json", "config.txt", "failures.csv", "val", "test",
+    }  # fmt: skip
+    assert np.load(folder / "features.npy").shape == (12, 1, 96)
+    assert report["probe"]["val_top1"] == pytest.approx(report["val"]["metrics"]["top1"]["value"])
+    probed, before = load_model(folder / "best.keras").network, load_model(settings.weights).network
+    assert same(probed.get_layer("stem").get_weights(), before.get_layer("stem").get_weights())
+    assert not same(probed.get_layer("logits").get_weights(), before.get_layer("logits").get_weights())
+    assert "a linear head on 96 features of 12 videos" in train_table(report)
+    again = train_run(settings)  # from the kept features
+    assert again["probe"] == report["probe"]
+
+
+def test_the_best_model_is_exported_to_hand_over(finished, tmp_path):
+    settings = finished
+    report = train_run(replace(settings, export_only=True, export=("onnx", "saved_model"), licence="mine"))
+    folder = settings.runs_dir / "run" / "export"
+    assert set(report["export"]) == {"onnx", "saved_model"}
+    assert {path.name for path in folder.iterdir()} == {
+        "model.onnx", "model.json", "classify.py", "example.mkv", "expected.json", "MODEL_CARD.md", "saved_model",
+    }  # fmt: skip
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "mine" in card and "12" in card and "green" in card
+    wanted = run_table(settings.runs_dir / "run" / "val" / "predictions.csv")
+    for exported in (folder / "model.onnx", folder / "saved_model"):
+        evaluate_run(
+            EvaluateSettings(
+                model=str(exported), dataset="folder", data_dir=settings.data_dir, results_dir=tmp_path,
+                name=exported.name, cache=False, top_n=2,
+            )
+        )  # fmt: skip
+        found = run_table(tmp_path / exported.name / "predictions.csv")
+        assert found[["video_id", "pred_1"]].equals(wanted[["video_id", "pred_1"]])
+        assert found["score_1"].astype(float).tolist() == pytest.approx(
+            wanted["score_1"].astype(float).tolist(), abs=1e-4
+        )
+    again = train_run(replace(settings, export_only=True, export_input="float32", name=None, export=("onnx",)))
+    assert json.loads((folder / "model.json").read_text())["input"] == "float32" and again["export"]
+
+
+def test_what_cannot_be_exported_is_trained_all_the_same(settings, monkeypatch, caplog):
+    from vidbench.train import export
+
+    monkeypatch.setattr(export, "on_jax", lambda: True)
+    report = train_run(replace(settings, epochs=1, export=("onnx",)))
+    assert "not exported: export runs on TensorFlow" in caplog.text and report["status"] == "done"

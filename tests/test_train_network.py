@@ -58,7 +58,7 @@ def test_eight_drawn_clips_are_learnt_by_heart(name):
 
 def test_the_same_classes_in_another_order_go_on_in_the_models_order():
     demo = load_model("demo")
-    start = start_from("demo", sorted(demo.spec.classes))
+    start = start_from("demo", sorted(demo.spec.classes, reverse=True))
     assert start.spec.classes == demo.spec.classes and start.weights == "all weights of demo"
     assert all(
         np.array_equal(a, b) for a, b in zip(start.network.get_weights(), demo.network.get_weights(), strict=True)

@@ -37,6 +37,8 @@ def find_data(settings: TrainSettings, progress: bool = False) -> TrainingData:
     if settings.dataset == "demo" and settings.data_dir is None and settings.train_split == "train":
         elsewhere = demo_folder(settings.num_videos or DEMO_CLIPS, settings.workers or usable_cpus(), progress)
     train, val = find_dataset(settings, settings.train_split, elsewhere), find_dataset(settings, settings.val_split)
+    if settings.test_split:
+        find_dataset(settings, settings.test_split)  # that it is there is known before hours of training
     labelled = [video for video in train.videos if video.label is not None]
     found = [video for video in labelled if video.path is not None and video.path.exists()]
     if missing := len(labelled) - len(found):

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -35,6 +34,12 @@ PLAN = (
     *("epochs", "batch_size", "accumulate", "optimizer", "momentum", "weight_decay", "schedule", "milestones"),
     *("gamma", "warmup_epochs", "warmup_factor", "min_factor", "clip_norm", "label_smoothing", "freeze_backbone"),
     *("unfreeze_at", "patience"),
+)
+
+
+OF_THIS_MACHINE = (
+    *("runs_dir", "cache_dir", "cache", "overwrite_cache", "workers", "decode_timeout", "cuda", "verbose", "debug"),
+    *("resume", "overwrite", "save_minutes", "coordinator", "num_processes", "process_id", "mlflow", "tensorboard"),
 )
 
 
@@ -178,13 +183,20 @@ def run_spec(settings: TrainSettings, start: Start, protocol: Protocol, data: Tr
         name=run_name(settings),
         domain=f"{seen}, before that {before}" if before else seen,
         provenance={
-            "command": shlex.join(["python", "scripts/train.py", *as_argfile(settings).split("\n")[:-1]]),
+            "command": command_of(settings),
             "architecture": start.network.name,
             "began_with": start.weights,
             "seed": settings.seed,
             "epochs": settings.epochs,
         },
     )
+
+
+def command_of(settings: TrainSettings) -> str:
+    """The command that makes such a model again, without what is this machine's alone."""
+    plain = TrainSettings()
+    bare = {name: getattr(plain, name) for name in OF_THIS_MACHINE}
+    return " ".join(["python scripts/train.py", *as_argfile(replace(settings, **bare)).splitlines()])
 
 
 def identity_of(run: Run) -> dict:
