@@ -2,6 +2,7 @@
 
     python scripts/benchmark.py pipeline CLIP…    decoding, one model, and both together, on clips of yours
     python scripts/benchmark.py models [NAME…]    one view through every architecture, at its own size
+    python scripts/benchmark.py training [NAME…]  a step of training beside a look, and what 5,000 clips take
 
 Prints medians over the rounds, as Markdown. Weights do not change the speed, so architectures run with random ones,
 on as many classes as Kinetics-400 has.
@@ -33,6 +34,8 @@ from vidbench.run import evaluate_run
 from vidbench.utils import UserError
 
 SCRIPTS = Path(__file__).parent
+TRAINED = ("tiny2plus1d", "x3d_s", "r2plus1d_18")
+CLIPS, EPOCHS = 5000, 10  # that the time of a probe and of training is given for
 
 
 def main() -> None:
@@ -48,14 +51,19 @@ def main() -> None:
     pipeline.add_argument("--copies", type=int, default=2, help="score each clip so often in a round (default: 2)")
     models = parts.add_parser("models", help="one view through every architecture")
     models.add_argument("names", nargs="*", metavar="NAME", help="architectures (default: all)")
-    for part in (pipeline, models):
+    training = parts.add_parser("training", help="a step of training beside a look at the same clips")
+    training.add_argument("names", nargs="*", metavar="NAME", help=f"architectures (default: {' '.join(TRAINED)})")
+    training.add_argument("--batch-size", type=int, default=8)
+    for part in (pipeline, models, training):
         part.add_argument("--rounds", type=int, default=5)
     wanted = parser.parse_args()
     if wanted.rounds < 1:
         parser.error("--rounds must be at least 1")
     with command_errors("benchmark") as ending, tempfile.TemporaryDirectory() as folder:
         ending.debug = wanted.debug
-        for line in models_table(wanted) if wanted.part == "models" else [pipeline_table(wanted, Path(folder))]:
+        tables = {"models": models_table, "training": training_table}
+        lines = tables[wanted.part](wanted) if wanted.part in tables else [pipeline_table(wanted, Path(folder))]
+        for line in lines:
             print(line, flush=True)
 
 
@@ -110,6 +118,53 @@ def machine() -> str:
     library = "jax" if on_jax() else "tensorflow"
     version = importlib.metadata.version(library)
     return f"{device}, {facts['usable_cpus']} processors, {library} {version}, commit {facts['commit']}"
+
+
+def training_table(wanted: argparse.Namespace) -> Iterator[str]:
+    """Seconds a clip of a look and of a training step, and the hours of a probe and of training, line by line."""
+    from vidbench.models.registry import find_architecture
+
+    names = [find_architecture(name).name for name in wanted.names or TRAINED]
+    yield (
+        f"| model | a clip | look, seconds | step, seconds | × look | probe of {CLIPS:,} clips, hours | "
+        f"{EPOCHS} epochs of training, hours |"
+    )
+    yield "|---|---|---|---|---|---|---|"
+    for name in names:
+        yield training_row(name, wanted.rounds, wanted.batch_size)
+    yield (
+        f"\n- {wanted.rounds} rounds, medians, batches of {wanted.batch_size}, one view a clip, without decoding; the "
+        f"hours are computed from the seconds; {machine()}"
+    )
+
+
+def training_row(name: str, num_rounds: int, batch_size: int) -> str:
+    """One architecture's row of `training_table`."""
+    from vidbench.data.train_loader import Batch
+    from vidbench.models import build_model, network_classifier
+    from vidbench.models.registry import find_architecture
+    from vidbench.train.loop import Training
+    from vidbench.train.plan import Plan
+
+    network, spec = build_model(name, 8), find_architecture(name).spec(classes=tuple("abcdefgh"))
+    classifier = network_classifier(network, spec)
+    training = Training(network, classifier, Plan())
+    shape = (batch_size, spec.protocol.num_frames, *spec.protocol.frame_size, 3)
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, shape, dtype=np.uint8)
+    labels = np.eye(8, dtype=np.float32)[rng.integers(0, 8, batch_size)]
+    batch = Batch(frames, labels, np.ones(batch_size, np.float32))
+    looks, steps = [], []
+    for number in range(num_rounds + 1):
+        times = seconds(lambda: classifier(frames)), seconds(lambda: training.step(batch, 1e-4))
+        if number:  # the first round traces
+            looks.append(times[0] / batch_size)
+            steps.append(times[1] / batch_size)
+    look, step = statistics.median(looks), statistics.median(steps)
+    ratio = statistics.median(b / a for a, b in zip(looks, steps, strict=True))
+    size = " × ".join(map(str, shape[1:4]))
+    hours = f"{CLIPS * look / 3600:.2f} | {CLIPS * EPOCHS * step / 3600:.1f}"
+    return f"| {name} | {size} | {look:.3f} | {step:.3f} | {ratio:.1f} | {hours} |"
 
 
 def pipeline_table(wanted: argparse.Namespace, folder: Path) -> str:

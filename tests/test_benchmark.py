@@ -51,3 +51,10 @@ def test_an_unknown_architecture_is_refused():
     words = [sys.executable, "scripts/benchmark.py", "models", "tiny3"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: unknown architecture 'tiny3'")
+
+
+def test_training_beside_looking():
+    words = [sys.executable, "scripts/benchmark.py", "training", "tiny2plus1d", "--rounds", "1", "--batch-size", "2"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "| tiny2plus1d | 16 × 96 × 128 |" in done.stdout and "probe of 5,000 clips, hours" in done.stdout
