@@ -4,10 +4,12 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from vidbench.arguments import EvaluateSettings, SplitSettings
+from vidbench.arguments import EvaluateSettings, SplitSettings, TrainSettings
 from vidbench.commands import parse_settings
+from vidbench.train.setup import plan_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -47,6 +49,11 @@ def test_every_flag_is_in_the_readme_and_in_the_config():
         name = item.name.replace("_", "-")
         for page in (README, config if item.name not in prototype else README):
             assert f"--{name}" in page or f"--no-{name}" in page, name
+    training = (ROOT / "scripts" / "train.txt").read_text()
+    for item in fields(TrainSettings):
+        name = item.name.replace("_", "-")
+        for page in (README, training):
+            assert f"--{name}" in page or f"--no-{name}" in page, name
     for item in fields(SplitSettings):
         assert f"--{item.name.replace('_', '-')}" in README, item.name
 
@@ -73,3 +80,20 @@ def test_the_table_of_models_is_what_the_command_prints():
         return [[re.sub("-+", "-", cell.strip()) for cell in row.split("|")] for row in table.strip().splitlines()]
 
     assert cells(shown) == cells(printed)
+
+
+def test_the_recipes_parse_and_are_what_they_say():
+    recipes = {path.stem: parse_settings(TrainSettings, [f"@{path}"]) for path in (ROOT / "scripts").glob("train*.txt")}
+    assert set(recipes) == {
+        "train", "train_demo", "train_demo_frames", "train_jhmdb8", "train_r2plus1d_kinetics400",
+    }  # fmt: skip
+    torchvision = recipes["train_r2plus1d_kinetics400"]
+    assert (torchvision.epochs, torchvision.batch_size, torchvision.clips_per_video, torchvision.clip_len) == (
+        45,
+        24,
+        5,
+        16,
+    )
+    assert (torchvision.train_resize_size, torchvision.train_crop_size) == ((128, 171), (112, 112))
+    assert plan_of(torchvision).learning_rate == 0.01  # 0.64 for 64 times the clips
+    assert plan_of(replace(torchvision, batch_size=1536)).learning_rate == 0.64
