@@ -238,10 +238,10 @@ def test_killed_processes_go_on_from_the_last_whole_save(settings):
     assert not list(state.parent.glob(".resume*")) and not list(state.parent.glob(".saving*"))
 
 
-def test_a_finished_run_is_scored_again_and_not_trained(trained, finished, caplog):
+def test_a_finished_run_is_left_as_it_is(trained, finished, caplog):
     _, before = trained
     after = train_run(finished)
-    assert "is trained already, 2 epochs" in caplog.text
+    assert "run is finished; --overwrite starts anew, more --epochs go on" in caplog.text
     assert after["val"]["metrics"] == before["val"]["metrics"] and after["history"] == before["history"]
 
 
@@ -255,9 +255,28 @@ def test_another_run_is_refused_unless_overwritten(finished):
     with pytest.raises(UserError, match=r"--resume: .* holds no run to go on with"):
         train_run(replace(settings, name="none", resume=True))
     (settings.runs_dir / "other").mkdir()
-    (settings.runs_dir / "other" / "file").touch()
-    with pytest.raises(UserError, match=r"holds no run of train.py but 'file'"):
-        train_run(replace(settings, name="other"))
+    (settings.runs_dir / "other" / "val").mkdir()
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=r"holds no run of train.py but 'val': choose another --name"):
+            train_run(replace(settings, name="other", overwrite=overwrite))
+    assert (settings.runs_dir / "other" / "val").is_dir()
+    best = str(settings.runs_dir / "run" / "best.keras")
+    with pytest.raises(UserError, match="--overwrite would remove the weights to begin with"):
+        train_run(replace(settings, model=best, overwrite=True))
+
+
+def test_other_labels_are_another_run():
+    shown = [_shown(Video("a", None, label)) for label in ("Red", "red", "green")]
+    assert shown[0] == shown[1] != shown[2]
+
+
+def test_a_start_that_was_killed_before_its_first_step_begins_again(settings):
+    identity = {"probe": False, "plan": {"epochs": 1}}
+    with TrainingFolder(settings.runs_dir / "run", identity) as folder:
+        folder.begin(settings, {})
+        (folder.folder / "config.txt").unlink()  # the report is written first
+    with TrainingFolder(settings.runs_dir / "run", identity) as folder:
+        assert folder.earlier["status"] == "running"
 
 
 def test_a_damaged_state_is_one_clear_line(finished):
@@ -301,6 +320,29 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_epoch(setting
 def test_a_rate_that_explodes_really_gives_no_number(settings):
     with pytest.raises(UserError, match=r"the loss is (nan|inf) in epoch"):
         train_run(replace(settings, learning_rate=1e38, optimizer="sgd", warmup_epochs=0))
+
+
+def test_weights_that_are_no_numbers_are_never_saved(settings, monkeypatch):
+    from vidbench.train.loop import Training
+
+    learn = Training.step
+
+    def overflow(training, batch, rate):
+        result = learn(training, batch, rate)
+        variable = training.network.trainable_variables[0]
+        variable.assign(np.full(variable.shape, np.nan, np.float32))
+        return result
+
+    monkeypatch.setattr(Training, "step", overflow)
+    with pytest.raises(UserError, match="a weight is no number any more in epoch 1, step 1: nothing to go on with"):
+        train_run(replace(settings, save_minutes=0))
+    assert not (settings.runs_dir / "run" / "resume.npz").exists()
+
+
+def test_patience_waits_for_the_backbone(settings):
+    settings = replace(settings, learning_rate=1e-9, warmup_epochs=0, weight_decay=0, patience=1, epochs=9)
+    report = train_run(replace(settings, freeze_backbone=True, unfreeze_at=4))
+    assert report["epochs"] == max(5, report["best"]["epoch"] + 1)
 
 
 def test_a_run_stops_early(settings):
@@ -360,6 +402,7 @@ def test_a_trained_model_goes_on_with_other_classes(finished):
         ({"model": "x3d_s"}, r"the crop \(182, 182\) is larger than the resized frame \(24, 32\)"),
         ({"model": "r3d_18", "dropout": 1.5}, "dropout must lie between 0 and 1, got 1.5"),
         ({"weights": "kinetics400"}, "there is no weight file|it takes a .keras file"),
+        ({"accumulate": 8}, "--accumulate 8: the run has 3 steps, and would never change a weight"),
     ],
 )
 def test_bad_settings_are_one_clear_line(settings, more, message):
@@ -371,6 +414,11 @@ def test_fine_tune_in_a_few_lines(data, tmp_path):
     train, val = (load_dataset("folder", split, data).videos for split in ("train", "val"))
     told = {"num_frames": 4, "batch_size": 4, "workers": 1, "learning_rate": 0.01, "progress": False}
     history = fine_tune("tiny2plus1d", train, val, 2, augmentation=Augmentation(flip=0), **told)
+    before = history.model.network.get_weights()
+    fine_tune(history.model, train, val, 1, freeze_backbone=True, **told)
+    assert same(before, history.model.network.get_weights())  # a model that is handed in stays as it is
+    with pytest.raises(UserError, match="no val video has one of the classes blue, green, red"):
+        fine_tune("tiny2plus1d", train, [], 1)
     assert list(history.epochs["epoch"]) == [1, 2] and history.best["val_top1"] == history.epochs["val_top1"].max()
     assert history.model.spec.classes == ("blue", "green", "red")
     save_model(history.model.network, tmp_path / "mine.keras", history.model.spec)
@@ -406,7 +454,8 @@ def test_two_processes_learn_what_one_does(settings):
 
 
 def test_plans_are_plain_values():
-    assert Plan(**Plan(milestones=(1, 2)).to_dict()) == Plan(milestones=(1, 2))
+    plan = Plan(schedule="step", milestones=(1, 2))
+    assert Plan(**plan.to_dict()) == plan
 
 
 def test_a_probe_fits_the_last_layer_and_keeps_what_it_saw(finished):
@@ -423,7 +472,7 @@ def test_a_probe_fits_the_last_layer_and_keeps_what_it_saw(finished):
     assert same(probed.get_layer("stem").get_weights(), before.get_layer("stem").get_weights())
     assert not same(probed.get_layer("logits").get_weights(), before.get_layer("logits").get_weights())
     assert "a linear head on 96 features of 12 videos" in train_table(report)
-    again = train_run(settings)  # from the kept features
+    again = train_run(replace(settings, overwrite=True))  # from the kept features
     assert again["probe"] == report["probe"]
 
 

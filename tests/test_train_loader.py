@@ -9,7 +9,8 @@ from conftest import COLORS, moving_square, write_video
 from vidbench.data.augment import Augmentation
 from vidbench.data.protocol import Protocol
 from vidbench.data.records import Video
-from vidbench.data.train_loader import TrainingLoader, kept_pixels
+from vidbench.data.train_clip import kept_pixels
+from vidbench.data.train_loader import TrainingLoader
 from vidbench.utils import UserError
 
 PROTOCOL = Protocol(num_frames=4, resize="exact", resize_to=(12, 16), crop=(8, 10))
@@ -61,7 +62,10 @@ def test_epochs_and_seeds_differ_and_repeat(videos):
 
 
 def test_workers_processes_and_the_cache_change_nothing(videos, tmp_path):
-    for augmentation in (Augmentation(color=0.5, blur=0.5, erase=0.5), Augmentation(mixup=0.4, cutmix=1.0)):
+    for augmentation in (
+        Augmentation(color=0.5, blur=0.5, erase=0.5, short_side=(10, 20)),
+        Augmentation(mixup=0.4, cutmix=1.0),
+    ):
         whole = batches(videos, augmentation)
         assert equal(whole, batches(videos, augmentation, workers=2))
         for _ in range(2):  # decoded and cached, then from the cache

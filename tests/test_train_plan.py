@@ -56,7 +56,10 @@ def test_rates_go_with_the_batch():
         ({"label_smoothing": 1.5}, "label_smoothing must lie between 0 and 1"),
         ({"weight_decay": -1}, "must not be negative"),
         ({"unfreeze_at": 2}, "goes with freeze_backbone"),
-        ({"milestones": (3, 2)}, "milestones must rise, got 3 2"),
+        ({"milestones": (3, 2), "schedule": "step"}, "milestones must rise, got 3 2"),
+        ({"milestones": (3,)}, 'milestones and the schedule "step" go together'),
+        ({"schedule": "step"}, 'milestones and the schedule "step" go together'),
+        ({"freeze_backbone": True, "unfreeze_at": 10}, "unfreeze_at 10 comes after the last of 10 epochs"),
     ],
 )
 def test_plans_that_cannot_be(values, message):

@@ -73,7 +73,9 @@ class TrainSettings(DataSettings, LoadingSettings):
     optimizer: str = setting("adamw", "sgd, adam or adamw")
     learning_rate: float = setting(1e-3, "the highest one", also=("lr",))
     momentum: float = setting(0.9, "of sgd")
-    weight_decay: float = setting(0.02, "of kernels; norms and biases have none")
+    weight_decay: float | None = setting(
+        None, "of kernels; norms and biases have none (default: 0.02 for adamw, 1e-4 for sgd and adam)"
+    )
     schedule: str = setting("cosine", "cosine, step or constant, after the warm-up")
     milestones: tuple = setting(
         (), "epochs after which a step schedule goes down", numbers("--milestones", 1, 99), "X",
@@ -112,7 +114,7 @@ class TrainSettings(DataSettings, LoadingSettings):
     save_every: int | None = setting(None, "epochs between checkpoints that are kept: epoch-0010.keras")
     top_n: int = setting(5, "how many predictions a row keeps when a split is scored")
     tensorboard: bool = setting(False, "write what TensorBoard shows into the run's folder")
-    mlflow: str | None = setting(None, "log to MLflow: a URI, or without one the folder mlruns", alone="local")
+    mlflow: str | None = setting(None, "log to MLflow: a URI, or without one mlflow.db in --runs-dir", alone="local")
     experiment: str = setting("vidbench", "the experiment's name in MLflow")
     run_name: str | None = setting(None, "the run's name in MLflow (default: --name)")
     description: str | None = setting(None, "of the run, in MLflow and in the report")
@@ -140,8 +142,14 @@ class TrainSettings(DataSettings, LoadingSettings):
                 raise UserError(f"--export must be {', '.join(EXPORTS)}, got {name!r}")
         if self.clip_len and self.clip_seconds:
             raise UserError("--clip-len and --clip-seconds say the same: give one of them")
-        if self.auto_scale_lr and not self.base_batch_size:
-            raise UserError("--auto-scale-lr needs --base-batch-size N: the batch that --learning-rate is for")
+        if self.auto_scale_lr != (self.base_batch_size is not None):
+            raise UserError("--auto-scale-lr and --base-batch-size N (that --learning-rate is for) go together")
+        if self.cache_train and not self.cache:
+            raise UserError("--cache-train and --no-cache contradict each other")
+        if "none" in self.export and len(self.export) > 1:
+            raise UserError(f"--export none and other formats contradict each other, got {','.join(self.export)}")
+        if self.probe and (self.fast_dev_run or self.tensorboard or self.mlflow or self.resume):
+            raise UserError("--probe is done in one go: no --fast-dev-run, --resume, --tensorboard, --mlflow with it")
         if sum((self.probe, self.val_only, self.test_only, self.export_only)) > 1:
             raise UserError("--probe, --val-only, --test-only and --export-only exclude each other")
         told = [self.num_processes is not None, self.process_id is not None]

@@ -8,20 +8,18 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from vidbench.data import augment, cache, process
+from vidbench.data import augment, cache
 from vidbench.data.augment import Augmentation, clip_rng
-from vidbench.data.decode import Decoded, decode
-from vidbench.data.integrity import check_file
 from vidbench.data.load import Failure, failure_of
 from vidbench.data.protocol import Protocol
 from vidbench.data.records import Video
+from vidbench.data.train_clip import ClipTask, load_training_clip
 from vidbench.data.workers import worker_pool
 from vidbench.machine import usable_cpus
 from vidbench.utils import UserError, canonical_label
@@ -38,81 +36,12 @@ class Batch(NamedTuple):
     weights: np.ndarray  # (B,) float32
 
 
-@dataclass(frozen=True)
-class ClipTask:
-    """Everything a worker needs to make one training clip."""
-
-    video: Video
-    protocol: Protocol
-    augmentation: Augmentation  # without a function of one's own: that need not be known in another process
-    seed: int
-    epoch: int
-    clip_number: int
-    short_videos: str = "repeat"
-    frames_fps: float = 25.0
-    cache_dir: Path | None = None
-
-
-def load_training_clip(task: ClipTask) -> tuple[np.ndarray, np.random.Generator, str | None]:
-    """The augmented clip (T, H, W, 3) uint8, the generator after it, and why it is not cached, None where it is.
-
-    Raises DecodeError with the reason.
-    """
-    cv2.setNumThreads(1)  # the workers are the parallelism
-    chance = (task.seed, task.epoch, task.video.video_id, task.clip_number)
-
-    def choose(num_frames: int, fps: float) -> np.ndarray:  # asked twice where a header lies: the same dice again
-        return task.protocol.random_indices(num_frames, fps, clip_rng(*chance), task.short_videos)[None]
-
-    problem = None
-    if task.cache_dir is None:
-        clip = _decode(task, choose)
-        frames = clip.frames[clip.indices[0]]
-    else:
-        whole, problem = _cached(task)
-        frames = np.asarray(whole.frames[choose(whole.info.num_frames, whole.info.fps)[0]])
-    rng = clip_rng(task.seed + 1, *chance[1:])  # apart from the choice of frames
-    return augment.augment(frames, task.protocol, task.augmentation, rng, task.video.label), rng, problem
-
-
-def _decode(task: ClipTask, choose, transform=lambda frame: frame) -> Decoded:
-    video = task.video
-    times = {"start_seconds": video.start_seconds, "end_seconds": video.end_seconds, "frames_fps": task.frames_fps}
-    return decode(video.path, choose, transform, **times)
-
-
-def _cached(task: ClipTask) -> tuple[Decoded, str | None]:
-    """The whole video, resized but not cropped, from the cache; decoded and cached where it is not there."""
-    if not task.video.path.is_dir():
-        check_file(task.video.path)
-    pixels = kept_pixels(task.protocol, task.augmentation)
-    path = cache.cache_path(
-        task.cache_dir, cache.cache_key(task.video, pixels, task.frames_fps, task.cache_dir, all_frames=True)
-    )
-    if (clip := cache.read_clip(path)) is not None:
-        return clip, None
-    clip = _decode(task, lambda n, fps: np.arange(n)[None], lambda frame: process.process_frame(frame, pixels))
-    try:
-        cache.write_clip(path, clip)
-    except OSError as problem:  # a full disk must not end a run
-        return clip, f"{task.cache_dir}: {problem.strerror or problem}"
-    return clip, None
-
-
-def kept_pixels(protocol: Protocol, augmentation: Augmentation) -> Protocol:
-    """The resize under which whole videos are cached: the protocol's, or the largest short side that is drawn."""
-    whole = replace(protocol, crop=None, crops=1)
-    if augmentation.short_side is None:
-        return whole
-    return replace(whole, resize="short_side", resize_to=(augmentation.short_side[1],) * 2)
-
-
 class TrainingLoader:
     """Batches of training clips; use as a context manager, which holds the decoding processes.
 
     videos, classes: labelled videos, and the class names in the order of the model's outputs
     protocol: which frames and pixels; short_videos: "repeat" their frames, or "fail"
-    batch_size: clips a step over all processes; len(loader) steps an epoch, the clips left over wait for the next
+    batch_size: clips a step over all processes; len(loader) steps an epoch, what is left over is not shown in it
     clips_per_video: random clips of each video an epoch
     class_weights: weigh clips so that every class counts the same
     max_steps: at most so many steps an epoch, None: all
@@ -191,6 +120,8 @@ class TrainingLoader:
                     places = self._places(step + len(pending))
                     pending.append([(place, self._schedule(order, place, epoch)) for place in places])
                 clips = [self._clip(order, place, future, epoch) for place, future in pending.popleft()]
+                own = clips[-(self.batch_size // self.part[1]) :]  # a neighbour to mix with is not counted
+                self.replaced += sum(distance > 0 for _, _, distance in own)
                 yield self._batch(clips, epoch, step)
 
     def adopt(self, failures: dict[str, list[str]], replaced: int) -> None:
@@ -240,8 +171,8 @@ class TrainingLoader:
         )
         return self._pool.schedule(load_training_clip, args=(task,), timeout=self.decode_timeout)
 
-    def _clip(self, order: np.ndarray, place: int, future, epoch: int) -> tuple[np.ndarray, int]:
-        """(frames, label) for a place of the order; of the next readable clip where its own cannot be read."""
+    def _clip(self, order: np.ndarray, place: int, future, epoch: int) -> tuple[np.ndarray, int, int]:
+        """(frames, label, distance) for a place of the order: of the clip there, or the next one that can be read."""
         for distance in range(len(order)):
             number = int(order[(place + distance) % len(order)]) // self.clips_per_video
             video = self.videos[number]
@@ -249,8 +180,7 @@ class TrainingLoader:
                 future = self._schedule(order, place, epoch, distance)
             frames = None if video.video_id in self.failures else self._frames(video, future)
             if frames is not None:
-                self.replaced += distance > 0
-                return frames, int(self._labels[number])
+                return frames, int(self._labels[number]), distance
         (first, *_) = self.failures.values()
         raise UserError(f"none of the {len(self.videos)} training videos can be read; the first: {first.reason}")
 
@@ -270,9 +200,9 @@ class TrainingLoader:
         self.failures[failure.video.video_id] = failure
         log.warning("%s: %s; other clips take its place", failure.video.video_id, failure.reason)
 
-    def _batch(self, clips: list[tuple[np.ndarray, int]], epoch: int, step: int) -> Batch:
-        frames = np.stack([frames for frames, _ in clips])
-        labels = np.eye(len(self.classes), dtype=np.float32)[[label for _, label in clips]]
+    def _batch(self, clips: list[tuple[np.ndarray, int, int]], epoch: int, step: int) -> Batch:
+        frames = np.stack([frames for frames, _, _ in clips])
+        labels = np.eye(len(self.classes), dtype=np.float32)[[label for _, label, _ in clips]]
         if self._mixes:
             frames, labels = augment.mix(frames, labels, self.augmentation, clip_rng(self.seed, epoch, "", step))
             own = self.batch_size // self.part[1]

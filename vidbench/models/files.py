@@ -37,8 +37,9 @@ def save_model(network: keras.Model, path: Path, spec: Spec) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         part = Path(folder) / path.name
         copy_of(network).save(part)
-        part.replace(path)
-    write_spec(path.with_suffix(".json"), spec, path)
+        write_spec(part.with_suffix(".json"), spec, part)
+        part.replace(path)  # the two belong together: nothing slow lies between them
+        part.with_suffix(".json").replace(path.with_suffix(".json"))
 
 
 def load_file(

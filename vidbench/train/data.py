@@ -13,7 +13,7 @@ from vidbench.prepare import find_dataset
 from vidbench.utils import UserError, canonical_label
 
 log = logging.getLogger(__name__)
-DEMO_CLIPS = 2400
+DEMO_CLIPS, FAST_CLIPS = 2400, 64
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ def find_data(settings: TrainSettings, progress: bool = False) -> TrainingData:
     """
     elsewhere = None
     if settings.dataset == "demo" and settings.data_dir is None and settings.train_split == "train":
-        elsewhere = demo_folder(settings.num_videos or DEMO_CLIPS, settings.workers or usable_cpus(), progress)
+        count = settings.num_videos or (FAST_CLIPS if settings.fast_dev_run else DEMO_CLIPS)
+        elsewhere = demo_folder(count, settings.workers or usable_cpus(), progress)
     train, val = find_dataset(settings, settings.train_split, elsewhere), find_dataset(settings, settings.val_split)
     if settings.test_split:
         find_dataset(settings, settings.test_split)  # that it is there is known before hours of training
@@ -58,12 +59,17 @@ def find_data(settings: TrainSettings, progress: bool = False) -> TrainingData:
     judged = [video for video in val.videos if video.label and canonical_label(video.label) in labels]
     if not judged:
         raise UserError(f"no video of split {settings.val_split} has a class of split {settings.train_split}")
-    if {video.path for video in judged} <= {video.path for video in chosen}:
+    if {place_of(video) for video in val.videos} <= {place_of(video) for video in train.videos}:
         raise UserError("train and val are the same files: scripts/split.py makes a split, --annotations FILE takes it")
     of_source, leaks = tuple(dict.fromkeys((*train.notes, *val.notes))), _leaks(chosen, judged)
     for leak in leaks:
         log.warning("note: %s", leak)
     return TrainingData(chosen, select(judged, seed=settings.seed), classes, of_source, (*of_source, *leaks), missing)
+
+
+def place_of(video: Video) -> tuple:
+    """What a video shows: a file, or a part of one."""
+    return video.path, video.start_seconds, video.end_seconds
 
 
 def demo_folder(count: int = DEMO_CLIPS, workers: int = 1, progress: bool = False) -> Path:
@@ -77,6 +83,6 @@ def demo_folder(count: int = DEMO_CLIPS, workers: int = 1, progress: bool = Fals
 def _leaks(train: list[Video], val: list[Video]) -> list[str]:
     """A note on recordings, or files, that stand in both."""
     shared = {video.group for video in train if video.group} & {video.group for video in val}
-    files = {video.path for video in train if video.path} & {video.path for video in val}
+    files = {place_of(video) for video in train} & {place_of(video) for video in val}
     found = [(shared, "recordings"), (files, "files")]
     return [f"{len(both)} {what} stand in train and in val: its accuracy is too high" for both, what in found if both]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from vidbench.arguments import TrainSettings
 from vidbench.machine import stderr_held
 from vidbench.runtimes import hide_gpus, on_jax, use_all_cpus
+from vidbench.train.plan import Plan
 from vidbench.utils import UserError
 
 log = logging.getLogger(__name__)
@@ -44,19 +45,26 @@ class Devices:
         if self.part[1] > 1:
             from jax.experimental import multihost_utils
 
-            multihost_utils.sync_global_devices(where)
+            try:
+                multihost_utils.sync_global_devices(where)
+            except Exception as problem:  # JAX's runtime error, after its timeout
+                raise UserError(f"another process did not come along ({where}): see what it said") from problem
 
-    def check(self, batch_size: int, accumulate: int, probe: bool = False) -> None:
-        """Raise UserError unless batches can be shared out evenly, gradients added up over steps, a probe fitted."""
+    def leave(self) -> None:
+        """Part from the other processes: what is left is the first one's work, and may take long."""
+        if self.part[1] > 1:
+            import jax
+
+            jax.distributed.shutdown()
+
+    def check(self, plan: Plan, probe: bool = False) -> None:
+        """Raise UserError unless these devices can do what the plan asks for."""
         if probe and self.part[1] > 1:
             raise UserError("--probe runs in one process")
-        if batch_size % self.count:
-            raise UserError(f"--batch-size {batch_size} cannot be shared out among {self.count} devices evenly")
-        if self.strategy and accumulate > 1:
-            raise UserError(
-                "--accumulate does not go with several GPUs on TensorFlow: take a larger --batch-size, or JAX "
-                "(KERAS_BACKEND=jax)"
-            )
+        if plan.batch_size % self.count:
+            raise UserError(f"--batch-size {plan.batch_size} cannot be shared out among {self.count} devices evenly")
+        if self.strategy and (plan.accumulate > 1 or plan.clip_norm):  # Keras would clip on each GPU, before the sum
+            raise UserError("--accumulate and --clip-norm go with several GPUs on JAX alone: KERAS_BACKEND=jax")
 
 
 def find_devices(settings: TrainSettings) -> Devices:

@@ -8,14 +8,14 @@ import keras
 import pandas as pd
 
 from vidbench.data.augment import Augmentation
-from vidbench.data.load import VideoLoader
+from vidbench.data.load import Failure, VideoLoader
 from vidbench.data.records import Video
 from vidbench.data.train_loader import TrainingLoader
 from vidbench.machine import usable_cpus
 from vidbench.models import Classifier, network_classifier
 from vidbench.train.loop import Training, fit, validation
 from vidbench.train.network import start_from
-from vidbench.train.plan import Plan
+from vidbench.train.plan import Plan, set_frozen
 from vidbench.utils import UserError, canonical_label
 
 
@@ -26,11 +26,13 @@ class History:
     epochs: a row an epoch: train and val loss, train and val top-1 (fractions), learning rate, seconds
     model: the network of the best epoch, by val top-1, then val loss; `save_model(model.network, path, model.spec)`
     best: that epoch's row
+    failures: the training videos that could not be read, other clips stood in for them
     """
 
     epochs: pd.DataFrame
     model: Classifier
     best: dict
+    failures: list[Failure]
 
 
 def fine_tune(
@@ -80,6 +82,8 @@ def fine_tune(
     spec = replace(start.spec.with_protocol(protocol), domain=seen + before, provenance={"began_with": start.weights})
     wanted = Plan(epochs=epochs, **plan)
     known = [video for video in val if video.label is not None and canonical_label(video.label) in labels]
+    if not known:
+        raise UserError(f"no val video has one of the classes {', '.join(spec.classes[:5])}")
     loader = TrainingLoader(
         train,
         spec.classes,
@@ -104,4 +108,5 @@ def fine_tune(
 
     rows = fit(training, loader, lambda: validation(classifier, judged), on_epoch=keep, progress=progress)
     start.network.set_weights(best)
-    return History(pd.DataFrame(rows), classifier, training.progress.best)
+    set_frozen(start.network, False)
+    return History(pd.DataFrame(rows), classifier, training.progress.best, list(loader.failures.values()))

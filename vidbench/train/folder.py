@@ -1,8 +1,10 @@
 """`runs/<name>/`: what a training run leaves, and what it needs to go on."""
 
+import contextlib
 import csv
 import json
 import logging
+import re
 import shlex
 import shutil
 import time
@@ -23,20 +25,12 @@ from vidbench.utils import UserError, printable, written_whole
 
 log = logging.getLogger(__name__)
 STATE = "resume.npz"
-OURS = (
-    *("best.keras", "best.json", "last.keras", "last.json", STATE, "history.csv", "failures.csv", "report.json"),
-    *(
-        "curves.png",
-        "mlflow.json",
-        "suspects.csv",
-        "neighbours.csv",
-        "learning_curve.csv",
-        "probe.csv",
-        "features.npy",
-        "val_features.npy",
-    ),
-)
+MODELS = ("best.keras", "best.json", "last.keras", "last.json", STATE)
+TABLES = ("history.csv", "failures.csv", "probe.csv", "learning_curve.csv", "neighbours.csv", "suspects.csv")
+OTHERS = ("report.json", "curves.png", "mlflow.json", "features.npy", "val_features.npy")
 FOLDERS = ("val", "test", "export", "tensorboard", "examples")
+OURS = (*MODELS, *TABLES, *OTHERS, *FOLDERS)
+EPOCH = re.compile(r"epoch-\d{4}\.(keras|json)")
 
 
 class TrainingFolder:
@@ -58,10 +52,10 @@ class TrainingFolder:
         except Timeout:
             raise UserError(f"another process is writing to {self.folder}") from None
         try:
-            self.earlier = {} if overwrite else self._same_run()
+            self._overwrite, found = overwrite, self._report()
+            self.earlier = {} if overwrite else self._same_run(found)
             if resume and not self.has_state:
                 raise UserError(f"--resume: {self.folder} holds no run to go on with")
-            self._clear(overwrite)
         except BaseException:
             self._lock.release()
             raise
@@ -74,11 +68,12 @@ class TrainingFolder:
         self._lock.release()
 
     def begin(self, settings: TrainSettings, record: dict) -> None:
-        """Write what is known before the first step: the argfile that repeats the run, and a report that says so."""
+        """Clear what must go, write what is known before the first step: the report, the argfile that repeats it."""
+        self._clear(self._overwrite)
+        self.write_report({"status": "running"} | record)
         with written_whole(self.folder / "config.txt") as file:
             file.write(f"# python scripts/train.py @{shlex.quote(str(self.folder / 'config.txt'))}\n")
             file.write(as_argfile(replace(settings, overwrite=False, overwrite_cache=False, resume=False)))
-        self.write_report({"status": "running"} | record)
 
     def write_report(self, record: dict) -> None:
         """Write `report.json`."""
@@ -89,7 +84,7 @@ class TrainingFolder:
     @property
     def has_state(self) -> bool:
         """Whether there is a save to go on from."""
-        return (self.folder / STATE).is_file()
+        return (self.folder / STATE).is_file()  # `begin` has removed what is overwritten
 
     def read_progress(self) -> Progress | None:
         """Where the last whole save stood, None where there is none."""
@@ -107,6 +102,7 @@ class TrainingFolder:
         """Save all that is needed to go on, if the last save is so many minutes ago."""
         if time.monotonic() - self._saved < 60 * every_minutes:
             return
+        training.check()
         write_state(self.folder / STATE, training.progress, training.network, training.optimizer, training.stage)
         self._saved = time.monotonic()
 
@@ -117,8 +113,7 @@ class TrainingFolder:
         """
         state = training.progress
         row = state.history[-1]
-        told = {"epoch": row["epoch"], "val_top1": row["val_top1"]}
-        spec = replace(spec, provenance=spec.provenance | told)
+        spec = replace(spec, provenance=spec.provenance | {"epoch": row["epoch"]})
         names = [*(["best"] if best else []), "last"]
         if keep_every and row["epoch"] % keep_every == 0:
             names.append(f"epoch-{row['epoch']:04d}")
@@ -133,47 +128,70 @@ class TrainingFolder:
             table = csv.DictWriter(file, list(state.history[0]), lineterminator="\n")
             table.writeheader()
             table.writerows(state.history)
-        with written_whole(self.folder / "failures.csv") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(["video_id", "stage", "reason"])
-            table.writerows([name, stage, printable(reason)] for name, (stage, reason) in state.failures.items())
+        write_failures(self.folder, state.failures)
 
-    def _same_run(self) -> dict:
-        """The report of an earlier start of this run, {} for none; UserError for anything else in the folder."""
+    def _report(self) -> dict:
+        """The report that lies here, {} in an empty folder; UserError for anything else than a run of train.py."""
         others = [path.name for path in self.folder.iterdir() if path.name != ".lock" and not _is_part(path)]
         if not others:
             return {}
-        ways_out = "choose another --name, or --overwrite"
         try:
             report = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
-            before = dict(report["identity"])
+            if "probe" not in report["identity"]:
+                raise ValueError("it is another command's")
         except FileNotFoundError:
-            raise UserError(f"{self.folder} holds no run of train.py but {others[0]!r}: {ways_out}") from None
+            raise UserError(
+                f"{self.folder} holds no run of train.py but {others[0]!r}: choose another --name"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise UserError(f"{self.folder}/report.json is damaged ({problem}): {ways_out}") from None
-        now = dict(self.identity)
-        if now.get("plan", {}).get("epochs", 0) > before.get("plan", {}).get("epochs", 0):
+            raise UserError(f"{self.folder}/report.json is no run's ({problem}): choose another --name") from None
+        return report
+
+    def _same_run(self, report: dict) -> dict:
+        """The report of an earlier start of this run, {} for none; UserError for another run's."""
+        before, now = dict(report.get("identity", self.identity)), dict(self.identity)
+        epochs = [identity.get("plan", {}).get("epochs", 0) for identity in (before, now)]
+        if epochs[1] > epochs[0]:
             if now["plan"]["schedule"] == "cosine":
                 log.warning("more epochs under a cosine schedule: from here on its rates are those of the longer run")
-            now["plan"] = now["plan"] | {"epochs": before["plan"]["epochs"]}
+            now["plan"] = now["plan"] | {"epochs": epochs[0]}
         if differing := list(differences(before, now)):
+            ways_out = "choose another --name, or --overwrite"
             raise UserError(f"{self.folder} holds another run: {'; '.join(differing)}. To go on, {ways_out}")
         return report
 
     def _clear(self, overwrite: bool) -> None:
-        """Remove what a killed start left half written and, to overwrite, our files; others' files stay."""
+        """Remove what a killed start left half written and, to overwrite, what a run writes; others' files stay."""
         for path in self.folder.iterdir():
-            if path.name.startswith(".saving-") or (overwrite and path.name in FOLDERS):
+            ours = overwrite and (path.name in OURS or EPOCH.fullmatch(path.name))
+            if not (_is_part(path) or ours):
+                continue
+            if path.is_dir():
                 shutil.rmtree(path)
-            elif _is_part(path) or (overwrite and (path.name in OURS or path.match("epoch-*"))):
+            else:
                 path.unlink()
+
+
+def write_failures(folder: Path, failures: dict[str, list[str]]) -> None:
+    """Write `failures.csv`: {video id: [stage, reason]}."""
+    with written_whole(folder / "failures.csv") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["video_id", "stage", "reason"])
+        table.writerows([name, stage, printable(reason)] for name, (stage, reason) in failures.items())
 
 
 class FollowedFolder(TrainingFolder):
     """The same folder as the other processes of a run see it: they read its state and write nothing."""
 
-    def __init__(self, folder: Path):
-        self.folder, self.earlier = Path(folder), {}
+    def __init__(self, folder: Path, overwrite: bool = False):
+        self.folder, self.earlier, self._overwrite = Path(folder), {}, overwrite
+        with contextlib.suppress(OSError, ValueError):  # to know, as the first process does, whether it is finished
+            self.earlier = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
+
+    @property
+    def has_state(self) -> bool:
+        """Whether there is a save to go on from, and not one that is about to be overwritten."""
+        return not self._overwrite and super().has_state
 
     def __exit__(self, *problem) -> None:
         pass

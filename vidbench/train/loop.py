@@ -53,6 +53,22 @@ class Training:
         """Learn from one batch; (loss, hits)."""
         return self._step(batch, rate)
 
+    def check(self) -> None:
+        """Raise UserError unless all weights are numbers: what is saved must be good to go on with."""
+        for variable in self.network.trainable_variables:
+            if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+                raise UserError(_no_number("a weight", self.progress.epoch, self.progress.step))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no epoch left."""
+        return is_over(self.progress, self.plan)
+
+
+def is_over(state: Progress, plan: Plan) -> bool:
+    """Whether the plan's last epoch is done, or its patience at an end."""
+    return state.epoch >= plan.epochs or bool(plan.patience and state.stale >= plan.patience)
+
 
 def fit(
     training: Training,
@@ -79,7 +95,7 @@ def fit(
         logging_redirect_tqdm(),
     ):
         bar.update(state.epoch * len(loader) + state.step)
-        while state.epoch < plan.epochs and not (plan.patience and state.stale >= plan.patience):
+        while not training.is_over:
             training.enter(state.epoch)
             began = time.monotonic() - state.seconds
             for batch in loader.batches(state.epoch, state.step):
@@ -87,10 +103,7 @@ def fit(
                 rate = learning_rate(plan, update, updates)
                 loss, hits = training.step(batch, rate)
                 if not math.isfinite(loss):
-                    raise UserError(
-                        f"the loss is {loss} in epoch {state.epoch + 1}, step {state.step + 1}: no number to go on "
-                        "with. A smaller --learning-rate, a longer --warmup-epochs or --clip-norm 1 may help"
-                    )
+                    raise UserError(_no_number(f"the loss is {loss}", state.epoch, state.step + 1))
                 state.step += 1
                 state.loss_sum += loss * loader.batch_size
                 state.hits += hits
@@ -100,10 +113,11 @@ def fit(
                 bar.set_postfix_str(_postfix(state, loss), refresh=False)
                 bar.update()
                 on_step()
+            training.check()
             last = ((state.epoch + 1) * len(loader) - 1) // plan.accumulate
             row = _row(state, learning_rate(plan, last, updates))
             row |= validate() | {"seconds": round(time.monotonic() - began, 2)}
-            best = _finish_epoch(state, row)
+            best = _finish_epoch(state, row, plan)
             on_epoch(row, best)
     return state.history
 
@@ -117,11 +131,24 @@ def _row(state: Progress, rate: float) -> dict:
     }
 
 
-def _finish_epoch(state: Progress, row: dict) -> bool:
-    """Write the row down and begin the next epoch; whether it is the best: by accuracy, then by the smaller loss."""
+def _no_number(what: str, epoch: int, step: int) -> str:
+    where = f"in epoch {epoch + 1}, step {step}"
+    told = f"{what} {where}" if what.startswith("the loss") else f"{what} is no number any more {where}"
+    return (
+        f"{told}: nothing to go on with; the last save is kept. A smaller --learning-rate, a longer --warmup-epochs or "
+        "--clip-norm 1 may help, under another --name or with --overwrite"
+    )
+
+
+def _finish_epoch(state: Progress, row: dict, plan: Plan) -> bool:
+    """Write the row down and begin the next epoch; whether it is the best: by accuracy, then by the smaller loss.
+
+    While a backbone waits to be freed, patience does not run out.
+    """
     state.history.append(row)
     best = state.best is None or _goodness(row) > _goodness(state.best)
-    state.best, state.stale = (row, 0) if best else (state.best, state.stale + 1)
+    waits = plan.frozen_in(state.epoch) and plan.unfreeze_at is not None
+    state.best, state.stale = row if best else state.best, 0 if best or waits else state.stale + 1
     state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
     state.loss_sum, state.hits, state.clips = 0.0, 0.0, 0
     return best

@@ -13,7 +13,7 @@ from vidbench.models.classifier import Classifier
 from vidbench.models.registry import ARCHITECTURES, find_architecture
 from vidbench.models.spec import Spec
 from vidbench.models.weights import HEAD
-from vidbench.runtimes.precision import in_bfloat16
+from vidbench.runtimes.precision import copy_of, in_bfloat16
 from vidbench.utils import UserError, canonical_label
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def _adapted(source: Classifier, classes: Sequence[str], architecture: str | Non
     same = [canonical_label(name) for name in source.spec.classes] == [canonical_label(name) for name in classes]
     name = architecture or network.name
     if same and name == network.name:
-        return network, f"all weights of {source.spec.name}"
+        return copy_of(network), f"all weights of {source.spec.name}"  # the caller's stays as it is
     if name not in ARCHITECTURES:
         raise UserError(
             f"{source.spec.name} has other classes than the data, and its architecture {name!r} is not registered: "

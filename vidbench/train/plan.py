@@ -17,15 +17,16 @@ class Plan:
     """The optimisation of one run.
 
     epochs, batch_size: passes over the training clips; clips a step, over all devices and processes together
-    accumulate:      steps whose gradients are averaged before the weights change
+    accumulate:      steps whose gradients are averaged before the weights change; what is left over at the end, or when
+                     a backbone is freed, is dropped
     optimizer:       "sgd" (with `momentum`; Keras keeps rate × gradient in it, torch the gradient: they differ for some
                      steps after the rate changes), "adam" or "adamw"
     learning_rate:   the highest one; `warmup_epochs` lead to it in a straight line from `warmup_factor` of it
     schedule:        after that "cosine" down to `min_factor` of it in the last step, "step" (times `gamma` at each
                      of `milestones`, epochs counted from the beginning), or "constant"
-    weight_decay:    of kernels; norms and biases have none. sgd and adam add it to the gradient as torch does (L2),
-                     adamw takes rate × decay off the weights (Loshchilov & Hutter 2019, arXiv:1711.05101)
-    clip_norm:       longest gradient, all variables together; None: as they come
+    weight_decay:    of kernels, not of norms and biases. sgd and adam add it to the gradient as torch does (L2), adamw
+                     takes rate × decay off the weights (Loshchilov & Hutter 2019, arXiv:1711.05101); None: 1e-4, 0.02
+    clip_norm:       longest gradient, all variables together, an L2 decay included; None: as they come
     label_smoothing: share of a label that is spread over all classes (Szegedy et al. 2016, arXiv:1512.00567)
     freeze_backbone: train the last layer alone, its batch norms at rest, before epoch `unfreeze_at` (None: throughout)
     patience:        epochs without a better val accuracy after which the run stops; None: it never does
@@ -37,7 +38,7 @@ class Plan:
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     momentum: float = 0.9
-    weight_decay: float = 0.02
+    weight_decay: float | None = None
     schedule: str = "cosine"
     milestones: tuple[float, ...] = ()
     gamma: float = 0.1
@@ -54,6 +55,8 @@ class Plan:
         for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in choices:
                 raise UserError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.weight_decay is None:
+            object.__setattr__(self, "weight_decay", 0.02 if self.optimizer == "adamw" else 1e-4)
         for name in ("epochs", "batch_size", "accumulate", "learning_rate", "clip_norm", "patience"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"{name} must be positive, got {getattr(self, name):g}")
@@ -64,6 +67,10 @@ class Plan:
             raise UserError("weight decay, warm-up and milestones must not be negative")
         if self.unfreeze_at is not None and not (self.freeze_backbone and self.unfreeze_at > 0):
             raise UserError("unfreeze_at is a number of epochs, at least 1, and goes with freeze_backbone")
+        if self.unfreeze_at is not None and self.unfreeze_at >= self.epochs:
+            raise UserError(f"unfreeze_at {self.unfreeze_at} comes after the last of {self.epochs} epochs")
+        if (self.schedule == "step") != bool(self.milestones):
+            raise UserError('milestones and the schedule "step" go together')
         if list(self.milestones) != sorted(self.milestones):
             raise UserError(f"milestones must rise, got {' '.join(map(str, self.milestones))}")
 
@@ -117,7 +124,7 @@ def decayed(variables) -> list:
 
 def build_optimizer(plan: Plan, variables) -> keras.Optimizer:
     """The plan's optimiser over `variables`; its rate is set before every step, see `learning_rate`."""
-    options = {"learning_rate": plan.learning_rate, "global_clipnorm": plan.clip_norm}
+    options = {"learning_rate": float(plan.learning_rate), "global_clipnorm": plan.clip_norm}
     if plan.accumulate > 1:
         options["gradient_accumulation_steps"] = plan.accumulate
     if plan.optimizer == "sgd":

@@ -17,6 +17,7 @@ from vidbench.probing import (
     write_features,
     write_suspects,
 )
+from vidbench.train.folder import write_failures
 from vidbench.train.setup import Run, even_loader
 from vidbench.utils import UserError, written_whole
 
@@ -48,9 +49,7 @@ def fit_probe(run: Run, folder: Path, progress: bool = False) -> dict:
     _write(folder / "probe.csv", head.scores)
     _write(folder / "learning_curve.csv", curve)
     _write(folder / "neighbours.csv", _named(neighbours(train, val), spec.classes))
-    with written_whole(folder / "failures.csv") as file:
-        rows = [(failure.video.video_id, failure.stage, failure.reason) for failure in train.failures]
-        pd.DataFrame(rows, columns=["video_id", "stage", "reason"]).to_csv(file, index=False, lineterminator="\n")
+    write_failures(folder, {failure.video.video_id: [failure.stage, failure.reason] for failure in train.failures})
     return {
         "probe": {
             "features": train.vectors.shape[-1],

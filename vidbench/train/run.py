@@ -2,8 +2,12 @@
 
 import logging
 import time
+from pathlib import Path
+
+import numpy as np
 
 from vidbench.arguments import TrainSettings
+from vidbench.commands import in_words
 from vidbench.data.train_loader import TrainingLoader
 from vidbench.machine import peak_memory_mb
 from vidbench.models import load_model, network_classifier
@@ -11,7 +15,7 @@ from vidbench.train.devices import Devices, find_devices
 from vidbench.train.export import export_run
 from vidbench.train.figures import draw_figures
 from vidbench.train.folder import FollowedFolder, TrainingFolder
-from vidbench.train.loop import Training, fit, validation
+from vidbench.train.loop import Training, fit, is_over, validation
 from vidbench.train.probe import fit_probe
 from vidbench.train.scoring import score_splits, score_table
 from vidbench.train.setup import Run, facts, identity_of, prepare_run, run_name, val_loader
@@ -37,28 +41,44 @@ def train_run(settings: TrainSettings, progress: bool = False, devices: Devices 
     progress = progress and devices.is_first
     run = prepare_run(settings, devices, progress)
     with _open_folder(run) as folder:
+        if _is_finished(run, folder):
+            log.warning("%s is finished; --overwrite starts anew, more --epochs go on", folder.folder)
+            return folder.earlier | {"folder": str(folder.folder)} if devices.is_first else {}
         record = facts(run)
         folder.begin(settings, record)
         trackers = trackers_of(settings, folder.folder, record) if devices.is_first else []
-        learn = _probe if settings.probe else _fit
-        outcome = learn(run, folder, trackers, progress)
-        if not devices.is_first:
-            return {}
-        return _conclude(settings, folder, trackers, record | outcome, progress)
+        outcome = _probe(run, folder, progress) if settings.probe else _fit(run, folder, trackers, progress)
+        devices.leave()
+        return _conclude(settings, folder, trackers, record | outcome, progress) if devices.is_first else {}
+
+
+def _is_finished(run: Run, folder: TrainingFolder) -> bool:
+    """Whether nothing is left to do: trained to the plan's end, or probed, then scored and reported."""
+    if folder.earlier.get("status") != "done":
+        return False
+    state = folder.read_progress()
+    return state is None or is_over(state, run.plan)
 
 
 def _open_folder(run: Run) -> TrainingFolder:
+    """The run's folder; all processes but the first see it as that one leaves it."""
     settings, devices = run.settings, run.devices
     folder = settings.runs_dir / run_name(settings)
-    opened = None
+    overwrite = settings.overwrite or settings.fast_dev_run
+    given = [Path(name) for name in (settings.model, settings.weights) if name and Path(name).is_file()]
+    if overwrite and folder.resolve() in (path.resolve().parent for path in given):
+        raise UserError(
+            f"{folder} holds the weights to begin with, which --overwrite would remove: choose another --name"
+        )
     if devices.is_first:
-        overwrite = settings.overwrite or settings.fast_dev_run
         opened = TrainingFolder(folder, identity_of(run), overwrite, settings.resume)
-    devices.wait("folder")  # the others see what is left of it
-    return opened or FollowedFolder(folder)
+        devices.wait("the run's folder is opened")
+        return opened
+    devices.wait("the run's folder is opened")
+    return FollowedFolder(folder, overwrite)
 
 
-def _probe(run: Run, folder: TrainingFolder, trackers: list[Tracker], progress: bool) -> dict:
+def _probe(run: Run, folder: TrainingFolder, progress: bool) -> dict:
     """Fit the last layer alone; returns what the report says of it."""
     began = time.monotonic()
     told = fit_probe(run, folder.folder, progress)
@@ -75,9 +95,12 @@ def _fit(run: Run, folder: TrainingFolder, trackers: list[Tracker], progress: bo
     began, videos = time.monotonic(), val_loader(run)
 
     def on_epoch(row: dict, best: bool) -> None:
-        folder.save_epoch(training, run.spec, best, settings.save_every)
         for tracker in trackers:
-            tracker.epoch(row)
+            try:
+                tracker.epoch(row)
+            except Exception as problem:  # a server that is away must not end hours of training
+                log.warning("%s: %s", type(tracker).__name__, in_words(problem))
+        folder.save_epoch(training, run.spec, best, settings.save_every)  # last: after a kill the epoch is told again
 
     fit(
         training,
@@ -87,7 +110,19 @@ def _fit(run: Run, folder: TrainingFolder, trackers: list[Tracker], progress: bo
         on_epoch=on_epoch,
         progress=progress,
     )
+    _share_failures(run, training)
     return _outcome(training, run, time.monotonic() - began)
+
+
+def _share_failures(run: Run, training: Training) -> None:
+    """Know of the training videos that other processes could not read (what they replaced before a stop is lost)."""
+    videos, state = run.data.train, training.progress
+    failed = [video.video_id in run.loader.failures for video in videos]
+    replaced, *failed = run.devices.gather(np.array([run.loader.replaced, *failed], dtype=np.float32))
+    for video, count in zip(videos, failed, strict=True):
+        if count:
+            state.failures.setdefault(video.video_id, ["decode", "unreadable: see what another process said"])
+    state.replaced = int(replaced)
 
 
 def _resume(folder: TrainingFolder, training: Training, loader: TrainingLoader) -> None:
@@ -98,8 +133,8 @@ def _resume(folder: TrainingFolder, training: Training, loader: TrainingLoader) 
     state = training.progress
     loader.adopt(state.failures, state.replaced)
     step = f", step {state.step + 1} of {len(loader)}" if state.step else ""
-    if state.epoch >= training.plan.epochs:
-        log.warning("%s is trained already, %d epochs; --overwrite starts anew", folder.folder, state.epoch)
+    if training.is_over:
+        log.warning("%s is trained already, %d epochs; what follows was not finished", folder.folder, state.epoch)
     else:
         log.warning("going on with %s at epoch %d%s, from its last save", folder.folder, state.epoch + 1, step)
 
@@ -135,7 +170,7 @@ def _conclude(
     report |= score_splits(settings, folder.folder, best, progress)
     try:
         report["export"] = export_run(settings, load_model(best), folder.folder, report)
-    except UserError as problem:  # what was trained is there all the same
+    except (UserError, OSError) as problem:  # what was trained is there all the same
         log.warning("not exported: %s", problem)
         report["export"] = {"error": str(problem)}
     report["status"] = "done"
@@ -144,7 +179,10 @@ def _conclude(
     if report.get("history"):
         files += draw_figures(settings, folder.folder, report["history"])
     for tracker in trackers:
-        tracker.finish(report, files)
+        try:
+            tracker.finish(report, files)
+        except Exception as problem:  # the run is done all the same
+            log.warning("%s: %s", type(tracker).__name__, in_words(problem))
     return report | {"folder": str(folder.folder)}
 
 

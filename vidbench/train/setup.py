@@ -23,7 +23,8 @@ from vidbench.train.data import TrainingData, find_data
 from vidbench.train.devices import Devices
 from vidbench.train.network import Start, set_sync_bn, start_from
 from vidbench.train.plan import Plan, scaled_rate
-from vidbench.utils import sha256_of
+from vidbench.train.tracking import check_trackers
+from vidbench.utils import UserError, canonical_label, sha256_of
 
 log = logging.getLogger(__name__)
 AUGMENTATION = {  # a field of Augmentation → the setting that says it
@@ -53,14 +54,15 @@ class Run:
     data: TrainingData
     start: Start
     spec: Spec
-    loader: TrainingLoader
+    loader: TrainingLoader | None  # of a probe, which learns from even clips, None
 
 
 def prepare_run(settings: TrainSettings, devices: Devices, progress: bool = False) -> Run:
     """What the settings mean. Sets the seed of Keras, NumPy and Python; raises UserError for what cannot be."""
     plan = plan_of(settings)
-    devices.check(plan.batch_size, plan.accumulate, settings.probe)
+    devices.check(plan, settings.probe)
     data = find_data(settings, progress)
+    check_trackers(settings)
     keras.utils.set_random_seed(settings.seed)  # fresh weights, and dropout's generators
     with devices.scope():
         start = start_from(settings.model, data.classes, settings.weights, settings.dropout, settings.precision)
@@ -69,7 +71,11 @@ def prepare_run(settings: TrainSettings, devices: Devices, progress: bool = Fals
     protocol, train_protocol = protocols_of(settings, start.spec)
     spec = run_spec(settings, start, protocol, data)
     spec.check_frames(train_protocol.num_frames)
+    if settings.probe:
+        return Run(settings, devices, plan, data, start, spec, None)
     loader = training_loader(settings, plan, data.train, spec.classes, train_protocol, devices)
+    if (steps := len(loader) * plan.epochs) < plan.accumulate:
+        raise UserError(f"--accumulate {plan.accumulate}: the run has {steps} steps, and would never change a weight")
     return Run(settings, devices, plan, data, start, spec, loader)
 
 
@@ -88,7 +94,7 @@ def plan_of(settings: TrainSettings) -> Plan:
         )
     values = {name: getattr(settings, name) for name in PLAN}
     if settings.fast_dev_run:
-        values["epochs"] = 1
+        values |= {"epochs": 1, "accumulate": 1, "unfreeze_at": None}
     return Plan(learning_rate=rate, **values)
 
 
@@ -107,14 +113,7 @@ def protocols_of(settings: TrainSettings, spec: Spec) -> tuple[Protocol, Protoco
 
 
 def _sized(protocol: Protocol, resize: tuple[int, int] | None, crop: tuple[int, int] | None) -> Protocol:
-    changes = {}
-    if resize:
-        changes["resize_to"] = resize
-        if protocol.crop is None and not crop:
-            changes["crop"] = None
-    if crop:
-        changes["crop"] = crop
-    return replace(protocol, **changes)
+    return replace(protocol, resize_to=resize or protocol.resize_to, crop=crop or protocol.crop)
 
 
 def training_loader(
@@ -187,8 +186,8 @@ def run_spec(settings: TrainSettings, start: Start, protocol: Protocol, data: Tr
             "architecture": start.network.name,
             "began_with": start.weights,
             "seed": settings.seed,
-            "epochs": settings.epochs,
-        },
+        }
+        | ({} if settings.probe else {"epochs": settings.epochs}),
     )
 
 
@@ -202,45 +201,59 @@ def command_of(settings: TrainSettings) -> str:
 def identity_of(run: Run) -> dict:
     """What makes two starts the same run. Workers, cache, timeouts, hosts and what is exported are not part of it."""
     settings, data, spec, loader = run.settings, run.data, run.spec, run.loader
-    return {
+    identity = {
         "probe": settings.probe,
         "model": _file_digest(settings.model) or settings.model,
         "weights": settings.weights and (_file_digest(settings.weights) or settings.weights),
         "classes": _digest(spec.classes),
-        "train_videos": _digest([video.video_id for video in data.train]),
-        "val_videos": _digest([video.video_id for video in data.val]),
-        "plan": run.plan.to_dict(),
+        "train_videos": _digest(map(_shown, data.train)),
+        "val_videos": _digest(map(_shown, data.val)),
         "protocol": spec.protocol.to_dict(),
+        "precision": settings.precision,
+        "seed": settings.seed,
+        "frames_fps": settings.frames_fps,
+        "backend": keras.backend.backend(),
+    }
+    if loader is None:
+        return identity
+    return identity | {
+        "plan": run.plan.to_dict(),
         "train_protocol": loader.protocol.to_dict(),
         "augmentation": loader.augmentation.to_dict(),
         "clips_per_video": settings.clips_per_video,
         "class_weights": settings.class_weights,
         "dropout": settings.dropout,
-        "precision": settings.precision,
         "sync_bn": settings.sync_bn,
-        "seed": settings.seed,
-        "frames_fps": settings.frames_fps,
-        "backend": keras.backend.backend(),
     }
+
+
+def _shown(video: Video) -> list:
+    """What is learnt from, or judged by, a video."""
+    return [video.video_id, canonical_label(video.label), video.start_seconds, video.end_seconds]
 
 
 def facts(run: Run) -> dict:
     """The part of the report that is known before the first step."""
     settings, network, loader = run.settings, run.start.network, run.loader
-    return {
+    known = {
         "model": {
             "architecture": network.name,
             "began_with": run.start.weights,
             "parameters": network.count_params(),
-            "classes": list(loader.classes),
+            "classes": list(run.spec.classes),
         },
         "dataset": {"name": settings.dataset, "notes": list(run.data.notes)},
         "settings": {name: _plain(value) for name, value in asdict(settings).items()},
+        "protocol": run.spec.protocol.to_dict(),
+        "environment": environment() | {"backend": keras.backend.backend()},
+    }
+    if loader is None:
+        return known
+    return known | {
         "plan": run.plan.to_dict(),
         "train_protocol": loader.protocol.to_dict(),
         "augmentation": loader.augmentation.to_dict(),
         "steps_an_epoch": len(loader),
-        "environment": environment() | {"backend": keras.backend.backend()},
     }
 
 

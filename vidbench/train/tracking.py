@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vidbench.arguments import TrainSettings
-from vidbench.utils import UserError, written_whole
+from vidbench.utils import UserError, extra_module, written_whole
 
 log = logging.getLogger(__name__)
 NUMBERS = ("learning_rate", "train_loss", "train_top1", "val_loss", "val_top1")
@@ -21,6 +21,12 @@ class Tracker(Protocol):
 
     def finish(self, report: dict, files: Sequence[Path]) -> None:
         """The report, and files that belong to it: the best model, figures, example clips with their predictions."""
+
+
+def check_trackers(settings: TrainSettings) -> None:
+    """Raise UserError where a tracker that the settings ask for is not installed."""
+    if settings.mlflow:
+        extra_module("mlflow", "mlflow")
 
 
 def trackers_of(settings: TrainSettings, folder: Path, record: dict) -> list[Tracker]:
@@ -53,7 +59,7 @@ class TensorBoard:
 
     def finish(self, report: dict, files: Sequence[Path]) -> None:
         """The accuracies of the best model."""
-        with self._writer.as_default(step=report["epochs"]):
+        with self._writer.as_default(step=report.get("epochs", 0)):
             for name, value in final_numbers(report).items():
                 self._summary.scalar(f"best/{name}", value)
         self._writer.close()
@@ -66,10 +72,7 @@ class MLflow:
     """
 
     def __init__(self, settings: TrainSettings, folder: Path, record: dict):
-        try:
-            import mlflow
-        except ModuleNotFoundError:
-            raise UserError("MLflow is not here; --mlflow needs: pip install -e .[mlflow]") from None
+        mlflow = extra_module("mlflow", "mlflow")
         local = f"sqlite:///{(settings.runs_dir / 'mlflow.db').resolve()}"
         uri = local if settings.mlflow == "local" else settings.mlflow
         try:
@@ -101,7 +104,7 @@ class MLflow:
         """The accuracies of the best model, and the files."""
         for name, value in final_numbers(report).items():
             self._client.log_metric(self._id, f"best_{name}", value)
-        for path in files:
+        for path in filter(Path.is_file, files):
             self._client.log_artifact(self._id, str(path))
         self._client.set_terminated(self._id)
 
