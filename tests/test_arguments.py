@@ -59,6 +59,13 @@ def test_settings_survive_their_own_argfile(tmp_path):
     assert parsed(f"@{file}") == settings
 
 
+def test_names_with_commas_and_quotes_survive_their_argfile(tmp_path):
+    settings = TrainSettings(classes=("a, b", "c", 'say "hi", twice', "it's # 1"), no_flip=("left, then right",))
+    file = tmp_path / "config.txt"
+    file.write_text(as_argfile(settings))
+    assert parsed(f"@{file}", settings=TrainSettings) == settings
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

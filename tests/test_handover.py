@@ -25,7 +25,7 @@ from vidbench.data.decode import to_rgb
 from vidbench.data.process import assemble_views, process_frame
 from vidbench.data.protocol import Protocol
 from vidbench.export import export_model
-from vidbench.handover import SCRIPT, write_handover
+from vidbench.handover import SCRIPT, finish_swap, write_handover
 from vidbench.handover.card import model_card, protocol_in_words
 from vidbench.handover.classify import crops, indices
 from vidbench.models import Published, load_model, network_classifier
@@ -250,6 +250,26 @@ def test_an_earlier_hand_over_is_replaced_as_a_whole(hand, classifier, videos):
     assert {path.name for path in hand.iterdir() if path.name.startswith("example")} == {"example.mkv"}
     assert json.loads((hand / "expected.json").read_text())["video"] == "example.mkv"
     assert [path.name for path in hand.parent.iterdir()] == ["hand"]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_swap_that_was_killed_loses_nothing(tmp_path, swapped):
+    """Killed with the old folder put aside, before or after the new one has its place."""
+    hand, old = tmp_path / "hand", tmp_path / ".hand-abcdefgh" / "old"
+    for kind in ("saved_model", "openvino"):
+        (old / kind).mkdir(parents=True)
+        (old / kind / "weights").write_text("old")
+    (old / "model.onnx").write_text("old")
+    if swapped:
+        (hand / "openvino").mkdir(parents=True)
+        for name in ("model.onnx", "openvino/weights"):
+            (hand / name).write_text("new")
+    (tmp_path / ".hand-y-abcdefgh").mkdir()  # another folder's
+    finish_swap(hand)
+    assert {path.name for path in tmp_path.iterdir()} == {"hand", ".hand-y-abcdefgh"}
+    found = {str(path.relative_to(hand)): path.read_text() for path in hand.rglob("*") if path.is_file()}
+    now = "new" if swapped else "old"
+    assert found == {"model.onnx": now, "openvino/weights": now, "saved_model/weights": "old"}
 
 
 def test_what_cannot_be_handed_over_says_why_and_leaves_nothing(classifier, videos, tmp_path, monkeypatch):

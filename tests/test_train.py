@@ -19,11 +19,14 @@ from vidbench.arguments import EvaluateSettings, TrainSettings
 from vidbench.commands import as_argfile, parse_settings
 from vidbench.data.augment import Augmentation
 from vidbench.data.datasets import load_dataset
+from vidbench.data.records import Video
 from vidbench.models import load_model, save_model
 from vidbench.results import run_table
 from vidbench.run import evaluate_run
 from vidbench.runtimes import on_jax
 from vidbench.train import Plan, fine_tune, train_run, train_table
+from vidbench.train.folder import TrainingFolder
+from vidbench.train.setup import _shown
 from vidbench.utils import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -261,7 +264,7 @@ def test_another_run_is_refused_unless_overwritten(finished):
             train_run(replace(settings, name="other", overwrite=overwrite))
     assert (settings.runs_dir / "other" / "val").is_dir()
     best = str(settings.runs_dir / "run" / "best.keras")
-    with pytest.raises(UserError, match="--overwrite would remove the weights to begin with"):
+    with pytest.raises(UserError, match="holds the weights to begin with, which --overwrite would remove"):
         train_run(replace(settings, model=best, overwrite=True))
 
 
@@ -500,7 +503,8 @@ def test_the_best_model_is_exported_to_hand_over(finished, tmp_path):
             wanted["score_1"].astype(float).tolist(), abs=1e-4
         )
     again = train_run(replace(settings, export_only=True, export_input="float32", name=None, export=("onnx",)))
-    assert json.loads((folder / "model.json").read_text())["input"] == "float32" and again["export"]
+    assert json.loads((folder / "float32" / "model.json").read_text())["input"] == "float32" and again["export"]
+    assert json.loads((folder / "model.json").read_text())["input"] == "uint8"
 
 
 def test_what_cannot_be_exported_is_trained_all_the_same(settings, monkeypatch, caplog):

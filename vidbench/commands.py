@@ -1,8 +1,10 @@
 """What all commands share: flags and argfiles derived from a settings class, and how a command ends."""
 
 import argparse
+import csv
 import difflib
 import errno
+import io
 import re
 import shlex
 import sys
@@ -136,8 +138,14 @@ def as_argfile(settings) -> str:
 
 
 def _shown(value, name: str = "") -> str:
-    joint = {"views": "x", "shard": "/"}.get(name, ",")
-    return joint.join(map(str, value)) if isinstance(value, tuple) else str(value)
+    """A value as its flag takes it; in lists, names with commas or quotes stand in quotes, as `comma_list` wants."""
+    if not isinstance(value, tuple):
+        return str(value)
+    if joint := {"views": "x", "shard": "/"}.get(name):
+        return joint.join(map(str, value))
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(value)
+    return line.getvalue()
 
 
 def _plain_type(annotation) -> type:

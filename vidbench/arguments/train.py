@@ -152,6 +152,8 @@ class TrainSettings(DataSettings, LoadingSettings):
             raise UserError("--probe is done in one go: no --fast-dev-run, --resume, --tensorboard, --mlflow with it")
         if sum((self.probe, self.val_only, self.test_only, self.export_only)) > 1:
             raise UserError("--probe, --val-only, --test-only and --export-only exclude each other")
+        if self.fast_dev_run and (self.val_only or self.test_only or self.export_only):
+            raise UserError("--fast-dev-run trains: it does not go with --val-only, --test-only or --export-only")
         told = [self.num_processes is not None, self.process_id is not None]
         if any(told) != all(told) or any(told) != (self.coordinator not in (None, "auto")):
             raise UserError(

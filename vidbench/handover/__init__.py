@@ -1,5 +1,6 @@
 """The folder that is handed over with a trained model: it runs without TensorFlow and without this kit."""
 
+import glob
 import json
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from vidbench.utils import UserError, written_whole
 
 SCRIPT = Path(__file__).with_name("classify.py")
 OUR_FILES = ("model.onnx", "model.json", "classify.py", "expected.json", "MODEL_CARD.md")  # and example.*
+OTHER_EXPORTS = ("saved_model", "openvino", "float32")  # of the same model, which may lie in the folder too
 TOP_N = 5
 CHECKED_VIEWS = 4  # of the example, with which the export is checked: a batch of 30 would take much memory
 LARGEST_DIFFERENCE = 1e-4  # between a probability of classify.py and of vidbench
@@ -31,7 +33,7 @@ def write_handover(folder: Path, classifier: Classifier, example: Path, facts: d
     it through `model.onnx`) and `MODEL_CARD.md`. `facts` are what the card tells beside the spec, see `model_card`.
 
     Before the folder appears, classify.py is run on the example: its probabilities are those of `expected.json`. An
-    earlier hand-over is replaced as a whole.
+    earlier hand-over is replaced as a whole; `saved_model/`, `openvino/` and `float32/` in it stay.
 
     Raises UserError for an example that cannot be read, for an export or a script that gives other answers, for
     unknown facts and for a folder that holds other files.
@@ -57,7 +59,24 @@ def write_handover(folder: Path, classifier: Classifier, example: Path, facts: d
         if folder.exists():
             folder.rename(Path(aside) / "old")
         made.rename(folder)
+        _keep_exports(Path(aside) / "old", folder)
     return folder
+
+
+def finish_swap(folder: Path) -> None:
+    """Bring back what a killed `write_handover` had put aside, and clear away what it left beside `folder`."""
+    for aside in folder.parent.glob(f".{glob.escape(folder.name)}-????????"):
+        old = aside / "old"
+        if old.is_dir() and not folder.exists():
+            old.rename(folder)
+        _keep_exports(old, folder)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _keep_exports(old: Path, folder: Path) -> None:
+    for name in OTHER_EXPORTS:
+        if (old / name).is_dir() and not (folder / name).exists():
+            (old / name).rename(folder / name)
 
 
 def expected_answer(model: Path, sample: Sample, name: str) -> dict:
@@ -100,5 +119,6 @@ def _refuse_others(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: the hand-over is a folder")
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if others := [name for name in names if name not in OUR_FILES and not name.startswith("example.")]:
+    known, begins = {*OUR_FILES, *OTHER_EXPORTS}, ("example.", ".exporting-")  # the last of a killed export
+    if others := [name for name in names if name not in known and not name.startswith(begins)]:
         raise UserError(f"{folder} holds {others[0]!r}, which is no part of a hand-over: choose another folder")

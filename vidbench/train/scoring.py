@@ -9,11 +9,19 @@ from vidbench.run import evaluate_run
 from vidbench.utils import UserError
 
 
-def score_splits(settings: TrainSettings, folder: Path, model: Path, progress: bool = False) -> dict:
-    """Score the val and the test split with a saved model, in float32, as scripts/evaluate.py does.
+def score_splits(
+    settings: TrainSettings,
+    folder: Path,
+    model: Path | str,
+    progress: bool = False,
+    weights: str | None = None,
+    prefix: str = "",
+) -> dict:
+    """Score the val and the test split with a trained model, as scripts/evaluate.py does.
 
-    Writes `folder/val` and `folder/test`, runs as evaluate.py writes them; returns {"val": …, "test": …} with the
-    counts and metrics of each. A test split that the settings do not name may be missing.
+    Writes `folder/val` and `folder/test`, with a prefix `folder/<prefix>val` and so on, runs as evaluate.py writes
+    them; returns {"val": …, "test": …} with the counts and metrics of each. A test split that the settings do not name
+    may be missing. `model` and `weights` are as `load_model` takes them.
     """
     splits = {} if settings.test_only else {"val": settings.val_split}
     if not settings.val_only:
@@ -22,7 +30,8 @@ def score_splits(settings: TrainSettings, folder: Path, model: Path, progress: b
     for name, split in splits.items():
         if name == "test" and settings.test_split is None and not settings.test_only and not _is_new(settings, split):
             continue
-        report = evaluate_run(evaluation(settings, folder, model, name, split), progress)
+        told = evaluation(settings, folder, model, f"{prefix}{name}", split, weights)
+        report = evaluate_run(told, progress)
         results[name] = {part: report[part] for part in ("split", "counts", "metrics")}
     return results
 
@@ -45,19 +54,31 @@ def score_table(results: dict) -> str:
     return "\n".join(lines)
 
 
-def evaluation(settings: TrainSettings, folder: Path, model: Path, name: str, split: str) -> EvaluateSettings:
-    """What evaluate.py is told to score one split with a run's model."""
+def evaluation(
+    settings: TrainSettings, folder: Path, model: Path | str, name: str, split: str, weights: str | None = None
+) -> EvaluateSettings:
+    """What evaluate.py is told to score one split with a trained model.
+
+    At the end of a run that is the model's own protocol in float32, with --val-only and --test-only what the flags say.
+    """
     same = ("dataset", "data_dir", "kinetics_version", "fold", "csv", "gt_csv", "annotations", "population")
     same += ("label_map", "classes", "workers", "decode_timeout", "frames_fps", "cache_dir", "cache", "seed", "cuda")
+    options = {key: getattr(settings, key) for key in same}
+    if settings.val_only or settings.test_only:
+        options |= {key: getattr(settings, key) for key in ("views", "frame_rate", "precision")}
+        options["num_frames"] = settings.clip_len
+        if settings.short_videos != TrainSettings.short_videos:
+            options["short_videos"] = settings.short_videos
     return EvaluateSettings(
         model=str(model),
+        weights=weights,
         split=split,
         num_videos=settings.batch_size if settings.fast_dev_run else 0,
         top_n=settings.top_n,
         results_dir=folder,
         name=name,
         overwrite=True,
-        **{key: getattr(settings, key) for key in same},
+        **options,
     )
 
 

@@ -2,10 +2,13 @@
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from vidbench.arguments import TrainSettings
 from vidbench.models import load_model
+from vidbench.models.registry import ARCHITECTURES
+from vidbench.runtimes import hide_gpus
 from vidbench.train.export import export_run
 from vidbench.train.scoring import score_splits
 from vidbench.train.setup import run_name
@@ -14,43 +17,62 @@ from vidbench.utils import UserError
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, and where what is made of it goes.
+
+    model, weights: as `load_model` takes them
+    folder: the run's that the model is of, else the folder of all runs
+    prefix: of the names there: none for a run's best model, "last-" for its `last.keras`, else `run_name` and a dash,
+        so that no model's results stand where another's are looked for
+    """
+
+    model: str
+    weights: str | None
+    folder: Path
+    prefix: str = ""
+
+
 def score_only(settings: TrainSettings, progress: bool) -> dict:
     """Score a split with a trained model, see `trained_model`."""
-    folder, best = trained_model(settings)
-    return score_splits(settings, folder, best, progress) | {"folder": str(folder)}
+    found = trained_model(settings)
+    results = score_splits(settings, found.folder, found.model, progress, found.weights, found.prefix)
+    split = "val" if settings.val_only else "test"
+    return results | {"folder": str(found.folder / f"{found.prefix}{split}")}
 
 
 def export_only(settings: TrainSettings) -> dict:
-    """Export a trained model, see `trained_model`; with `--weights`, an architecture with these."""
-    if settings.weights:
-        folder, model = settings.runs_dir / run_name(settings), load_model(settings.model, weights=settings.weights)
-    else:
-        folder, best = trained_model(settings)
-        model = load_model(best)
-    folder.mkdir(parents=True, exist_ok=True)
-    report = {}
-    if (folder / "report.json").is_file():
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    return {"export": export_run(settings, model, folder, report), "folder": str(folder)}
+    """Export a trained model, see `trained_model`."""
+    if not settings.cuda:
+        hide_gpus()
+    found = trained_model(settings)
+    model = load_model(found.model, weights=found.weights)
+    report, name = {}, f"{found.prefix}export"
+    if (found.folder / "report.json").is_file():
+        report = json.loads((found.folder / "report.json").read_text(encoding="utf-8"))
+    return {"export": export_run(settings, model, found.folder, report, name), "folder": str(found.folder / name)}
 
 
-def trained_model(settings: TrainSettings) -> tuple[Path, Path]:
-    """(folder to write to, model file): what `--model FILE.keras` names, else the run's `best.keras`, else, where no
-    run of that name is there and none was asked for, the run's whose val accuracy is the highest.
+def trained_model(settings: TrainSettings) -> Trained:
+    """What `--model` and `--weights` name where that is a model, not an architecture alone; else the run's
+    `best.keras`; else, where neither a run nor a model was asked for, that of the run whose val accuracy is highest.
 
     Raises UserError where there is none.
     """
-    named, folder = Path(settings.model), settings.runs_dir / run_name(settings)
-    if named.suffix == ".keras":
-        if not named.is_file():
-            raise UserError(f"there is no model file {named}")
-        return (named.parent if (named.parent / "report.json").is_file() else folder), named
-    if (folder / "best.keras").is_file():
-        return folder, folder / "best.keras"
-    if settings.name is None and (found := best_run(settings.runs_dir)):
+    path, run = Path(settings.model), settings.runs_dir / run_name(settings)
+    if path.suffix == ".keras" and path.is_file() and (path.parent / "report.json").is_file():
+        prefix = "" if path.name == "best.keras" else f"{path.stem}-"
+        return Trained(settings.model, settings.weights, path.parent, prefix)
+    if settings.weights or settings.model not in ARCHITECTURES:
+        return Trained(settings.model, settings.weights, settings.runs_dir, f"{run.name}-")
+    if not (run / "best.keras").is_file():
+        asked = settings.name is not None or settings.model != TrainSettings.model
+        found = None if asked else best_run(settings.runs_dir)
+        if found is None:
+            raise UserError(f"there is no trained model {run / 'best.keras'}: give --name RUN, or --model FILE.keras")
         log.warning("taking the best run, %s", found)
-        return found, found / "best.keras"
-    raise UserError(f"there is no trained model {folder / 'best.keras'}: give --name RUN, or --model FILE.keras")
+        run = found
+    return Trained(str(run / "best.keras"), None, run)
 
 
 def best_run(runs_dir: Path) -> Path | None:
