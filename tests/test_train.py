@@ -131,7 +131,10 @@ def test_its_config_repeats_it(trained):
     assert same(weights(settings, "again"), weights(settings))
 
 
-SLOWFAST = {"clip_len": 8, "learning_rate": 1e-3, "train_crop_size": (24, 24), "val_crop_size": (24, 24)}
+SLOWFAST = {
+    "clip_len": 8, "learning_rate": 1e-3, "train_resize_size": (48, 64), "val_resize_size": (48, 64),
+    "train_crop_size": (48, 48), "val_crop_size": (48, 48),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

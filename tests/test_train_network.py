@@ -9,6 +9,7 @@ from vidbench.data.train_loader import Batch
 from vidbench.models import build_model, load_model, network_classifier
 from vidbench.models.registry import ARCHITECTURES, find_architecture
 from vidbench.runtimes import on_jax
+from vidbench.runtimes.precision import keep_short_kernels
 from vidbench.train.loop import Training
 from vidbench.train.network import start_from, take_weights, with_dropout
 from vidbench.train.plan import Plan
@@ -109,6 +110,18 @@ def test_dropout_is_changed_in_a_copy():
     assert same(network, copy)
     with pytest.raises(UserError, match="dropout must lie between 0 and 1, got 1"):
         with_dropout(network, 1.0)
+
+
+def test_kernels_longer_than_their_input_stay_in_float32():
+    """16 frames are 2 in the last stage of R(2+1)D, whose kernels are 3 long; 4 are 2 in the tiny network's."""
+    network = start_from("r2plus1d_18", ("a", "b"), precision="bfloat16").network
+    names = keep_short_kernels(network, (16, 112, 112, 3))
+    assert names and all(name.startswith("layer4_") for name in names) and "layer4_1_conv2_conv" in names
+    assert network.get_layer("layer4_1_conv2_conv").compute_dtype == "float32"
+    assert network.get_layer("layer3_1_conv2_conv").compute_dtype == "bfloat16"
+    tiny = start_from("tiny2plus1d", ("a", "b"), precision="bfloat16").network
+    assert keep_short_kernels(tiny, (4, 96, 128, 3)) == ["block4_time"]
+    assert keep_short_kernels(tiny, (16, 96, 128, 3)) == []
 
 
 def test_bfloat16_keeps_the_weights_and_the_last_layer_in_float32():

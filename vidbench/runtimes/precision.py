@@ -37,6 +37,26 @@ def in_bfloat16(network: keras.Model) -> keras.Model:
     return mixed
 
 
+def keep_short_kernels(network: keras.Model, shape: tuple[int, ...]) -> list[str]:
+    """Let 3D convolutions whose kernels are longer than their input calculate in float32; returns their names.
+
+    shape: (T, H, W, 3) of the clips. In bfloat16 TensorFlow 2.21 leaves rubbish in the gradients of such kernels on a CPU
+    (oneDNN), 3 frames long over 2 frames for instance, which is what ResNets have in their last stage.
+    """
+    layers = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv3D)]
+    if not layers:
+        return []
+    inputs = keras.Model(network.inputs, [layer.input for layer in layers]).compute_output_shape((1, *shape))
+    short = [
+        layer
+        for layer, seen in zip(layers, inputs, strict=True)
+        if any(kernel > size for kernel, size in zip(layer.kernel_size, seen[1:4], strict=True))
+    ]
+    for layer in short:
+        layer.dtype_policy = "float32"
+    return [layer.name for layer in short]
+
+
 @contextmanager
 def unrolled(network: keras.Model | None) -> Iterator[None]:
     """Recurrent layers trace one step after the other meanwhile: a loop can be neither counted nor rewritten."""

@@ -13,6 +13,7 @@ from vidbench.data.records import Video
 from vidbench.data.train_loader import TrainingLoader
 from vidbench.machine import usable_cpus
 from vidbench.models import Classifier, network_classifier
+from vidbench.runtimes.precision import keep_short_kernels
 from vidbench.train.loop import Training, fit, validation
 from vidbench.train.network import start_from
 from vidbench.train.plan import Plan, set_frozen
@@ -80,6 +81,8 @@ def fine_tune(
     seen = f"{len(train):,} videos of {len(labels)} classes"
     before = f", before that {start.spec.domain}" if start.source else ""
     spec = replace(start.spec.with_protocol(protocol), domain=seen + before, provenance={"began_with": start.weights})
+    if precision == "bfloat16":
+        keep_short_kernels(start.network, (protocol.num_frames, *protocol.frame_size, 3))
     wanted = Plan(epochs=epochs, **plan)
     known = [video for video in val if video.label is not None and canonical_label(video.label) in labels]
     if not known:

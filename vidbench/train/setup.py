@@ -19,6 +19,7 @@ from vidbench.machine import usable_cpus
 from vidbench.models.spec import Spec
 from vidbench.prepare import cache_folder
 from vidbench.report import environment
+from vidbench.runtimes.precision import keep_short_kernels
 from vidbench.train.data import TrainingData, find_data
 from vidbench.train.devices import Devices
 from vidbench.train.network import Start, set_sync_bn, start_from
@@ -71,6 +72,8 @@ def prepare_run(settings: TrainSettings, devices: Devices, progress: bool = Fals
     protocol, train_protocol = protocols_of(settings, start.spec)
     spec = run_spec(settings, start, protocol, data)
     spec.check_frames(train_protocol.num_frames)
+    if settings.precision == "bfloat16":
+        keep_short_kernels(start.network, (train_protocol.num_frames, *train_protocol.frame_size, 3))
     if settings.probe:
         return Run(settings, devices, plan, data, start, spec, None)
     loader = training_loader(settings, plan, data.train, spec.classes, train_protocol, devices)
