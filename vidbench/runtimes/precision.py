@@ -40,8 +40,8 @@ def in_bfloat16(network: keras.Model) -> keras.Model:
 def keep_short_kernels(network: keras.Model, shape: tuple[int, ...]) -> list[str]:
     """Let 3D convolutions whose kernels are longer than their input calculate in float32; returns their names.
 
-    shape: (T, H, W, 3) of the clips. In bfloat16 TensorFlow 2.21 leaves rubbish in the gradients of such kernels on a CPU
-    (oneDNN), 3 frames long over 2 frames for instance, which is what ResNets have in their last stage.
+    shape: (T, H, W, 3) of the clips. In bfloat16 TensorFlow 2.21 leaves rubbish in the gradients of such kernels on
+    CPUs (oneDNN), 3 frames long over 2 frames for instance, which is what ResNets have in their last stage.
     """
     layers = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv3D)]
     if not layers:
