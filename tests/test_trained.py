@@ -52,20 +52,27 @@ def test_the_model_that_is_named_is_scored_and_overwrites_nothing(finished, tmp_
     ):
         with pytest.raises(UserError, match=message):
             train_run(replace(settings, model=model))
+    began = replace(settings, name="second", weights="a file that is gone")
+    shutil.copytree(runs / "run", runs / "second")
+    told = {"settings": {"model": began.model, "weights": began.weights}}
+    (runs / "second" / "report.json").write_text(json.dumps(told))
+    second = trained_models.trained_model(began)  # as that run's config.txt says it
+    assert (second.model, second.weights) == (str(runs / "second" / "best.keras"), None)
+    assert trained_models.trained_model(replace(began, weights="other")).weights == "other"
     assert (runs / "run" / "val" / "report.json").read_bytes() == before and "taking the best run" not in caplog.text
     assert train_run(settings)["folder"] == str(runs / "run" / "val")
     assert "taking the best run" in caplog.text
 
 
 def test_flags_of_the_protocol_hold_where_only_scoring_is_done(tmp_path):
-    flags = {"views": (2, 3), "frame_rate": 5.0, "precision": "bfloat16"}
-    settings = TrainSettings(val_only=True, clip_len=3, short_videos="fail", **flags)
+    flags = {"views": (2, 3), "frame_rate": 5.0}
+    settings = TrainSettings(val_only=True, clip_len=3, short_videos="fail", precision="bfloat16", **flags)
     told = evaluation(settings, tmp_path, "m.keras", "val", "val")
     assert {name: getattr(told, name) for name in flags} == flags
     assert (told.num_frames, told.short_videos) == (3, "fail")
     own = evaluation(replace(settings, val_only=False), tmp_path, "m.keras", "val", "val")
-    unset = (own.views, own.frame_rate, own.num_frames, own.short_videos, own.precision)
-    assert unset == (None, None, None, None, "float32")
+    assert (own.views, own.frame_rate, own.num_frames, own.short_videos) == (None, None, None, None)
+    assert own.precision == told.precision == "float32"  # what training reports
     assert evaluation(TrainSettings(test_only=True), tmp_path, "m.keras", "test", "test").short_videos is None
 
 

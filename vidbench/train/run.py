@@ -202,7 +202,7 @@ def train_table(report: dict) -> str:
         seconds = readable_seconds(report["timing"]["seconds"])
         lines.append(
             f"a linear head on {probe['features']} features of {report['counts']['listed']:,} videos in {seconds}: "
-            f"held-out {probe['held_out_top1']:.1%}; {probe['suspects']} labels are doubtful, see suspects.csv"
+            f"held-out {probe['held_out_top1']:.1%}; the folds contradict {probe['suspects']:,} labels: suspects.csv"
         )
     lines += [f"{kind} written to {path}" for kind, path in report.get("export", {}).items() if kind != "error"]
     lines.append(score_table({split: report[split] for split in ("val", "test") if split in report}))

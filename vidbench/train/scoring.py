@@ -6,6 +6,7 @@ from vidbench.arguments import EvaluateSettings, TrainSettings
 from vidbench.data.records import Video
 from vidbench.prepare import find_dataset
 from vidbench.run import evaluate_run
+from vidbench.train.data import place_of
 from vidbench.utils import UserError
 
 
@@ -59,13 +60,13 @@ def evaluation(
 ) -> EvaluateSettings:
     """What evaluate.py is told to score one split with a trained model.
 
-    At the end of a run that is the model's own protocol in float32, with --val-only and --test-only what the flags say.
+    It is float32 throughout. The protocol is the model's own; with --val-only and --test-only what the flags say.
     """
     same = ("dataset", "data_dir", "kinetics_version", "fold", "csv", "gt_csv", "annotations", "population")
     same += ("label_map", "classes", "workers", "decode_timeout", "frames_fps", "cache_dir", "cache", "seed", "cuda")
     options = {key: getattr(settings, key) for key in same}
     if settings.val_only or settings.test_only:
-        options |= {key: getattr(settings, key) for key in ("views", "frame_rate", "precision")}
+        options |= {key: getattr(settings, key) for key in ("views", "frame_rate")}
         options["num_frames"] = settings.clip_len
         if settings.short_videos != TrainSettings.short_videos:
             options["short_videos"] = settings.short_videos
@@ -84,8 +85,9 @@ def evaluation(
 
 def _is_new(settings: TrainSettings, split: str) -> bool:
     """Whether the data has such a split, with videos that are not train's or val's under another name."""
-    known = {video.path for other in (settings.train_split, settings.val_split) for video in _videos(settings, other)}
-    return any(video.path and video.label and video.path not in known for video in _videos(settings, split))
+    splits = settings.train_split, settings.val_split
+    known = {place_of(video) for other in splits for video in _videos(settings, other)}
+    return any(video.path and video.label and place_of(video) not in known for video in _videos(settings, split))
 
 
 def _videos(settings: TrainSettings, split: str) -> tuple[Video, ...]:

@@ -54,12 +54,15 @@ def export_only(settings: TrainSettings) -> dict:
 
 
 def trained_model(settings: TrainSettings) -> Trained:
-    """What `--model` and `--weights` name where that is a model, not an architecture alone; else the run's
-    `best.keras`; else, where neither a run nor a model was asked for, that of the run whose val accuracy is highest.
+    """The run's `best.keras` where `--model` and `--weights` are what that run began with, as its config.txt has them;
+    else what they name, where that is a model, not an architecture alone; else, where neither a run nor a model was
+    asked for, that of the run whose val accuracy is highest.
 
     Raises UserError where there is none.
     """
     path, run = Path(settings.model), settings.runs_dir / run_name(settings)
+    if (run / "best.keras").is_file() and _began_with(run) == (settings.model, settings.weights):
+        return Trained(str(run / "best.keras"), None, run)
     if path.suffix == ".keras" and path.is_file() and (path.parent / "report.json").is_file():
         prefix = "" if path.name == "best.keras" else f"{path.stem}-"
         return Trained(settings.model, settings.weights, path.parent, prefix)
@@ -73,6 +76,15 @@ def trained_model(settings: TrainSettings) -> Trained:
         log.warning("taking the best run, %s", found)
         run = found
     return Trained(str(run / "best.keras"), None, run)
+
+
+def _began_with(run: Path) -> tuple[str, str | None] | None:
+    """`--model` and `--weights` of a run, None where its report does not tell."""
+    try:
+        told = json.loads((run / "report.json").read_text(encoding="utf-8"))["settings"]
+        return told["model"], told["weights"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def best_run(runs_dir: Path) -> Path | None:
