@@ -122,19 +122,26 @@ def table(report: dict) -> str:
     if missing := counts["listed"] - counts["found"]:
         hint = "; --population found lists those that are" if report["dataset"]["name"] == "kinetics" else ""
         lines.append(f"  note: not on this disk: {missing:,} of the listed, see failures.csv{hint}")
-    for name, number in report["metrics"].items():
-        low, high = number["ci95"]
-        title = name.replace("top", "top-").replace("_", " ")
-        lines.append(
-            f"  {title:<20} {number['value']:7.2%}   95 % interval {low:.1%} to {high:.1%}   "
-            f"({number['level']} level, chance {number['chance']:.1%})"
-        )
+    lines += metric_lines(report["metrics"])
     if not report["metrics"]:
         lines.append(f"  {_why_no_accuracy(report)}: predictions without accuracy")
     timing = report["timing"]
     if timing.get("videos"):
         lines.append(f"  time       {timing['seconds']:.1f} s, {timing['videos_per_second']:.2f} videos/s")
     return "\n".join(lines)
+
+
+def metric_lines(metrics: dict) -> list[str]:
+    """One line an accuracy: its value, interval, level and chance."""
+    lines = []
+    for name, number in metrics.items():
+        low, high = number["ci95"]
+        title = name.replace("top", "top-").replace("_", " ")
+        lines.append(
+            f"  {title:<20} {number['value']:7.2%}   95 % interval {low:.1%} to {high:.1%}   "
+            f"({number['level']} level, chance {number['chance']:.1%})"
+        )
+    return lines
 
 
 def _why_no_accuracy(report: dict) -> str:

@@ -58,11 +58,7 @@ class RunFolder:
         self._ways_out = f"choose {ways_out}"
         self.classes, self.top_n, self.order = classes, min(top_n, len(classes)), order
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self.folder / ".lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(f"another process is writing to {self.folder}") from None
+        self._lock = hold(self.folder)
         try:
             self.earlier = {} if overwrite else self._same_run()
             kept = _Kept() if overwrite else _Kept.read(self.folder, len(classes))
@@ -203,6 +199,16 @@ class RunFolder:
         with written_whole(self.folder / "report.json") as file:
             json.dump(record, file, indent=1, ensure_ascii=False)
             file.write("\n")
+
+
+def hold(folder: Path) -> FileLock:
+    """The lock of a run's folder, taken; UserError where another process has it."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"another process is writing to {folder}") from None
+    return lock
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import keras
-from filelock import FileLock, Timeout
 
 from vidbench.arguments import TrainSettings
 from vidbench.commands import as_argfile
 from vidbench.models import Spec, save_model
-from vidbench.results import differences
+from vidbench.results import differences, hold
 from vidbench.train.loop import Training
 from vidbench.train.network import set_sync_bn
 from vidbench.train.state import Progress, read_state, restore, write_state
@@ -46,11 +45,7 @@ class TrainingFolder:
     def __init__(self, folder: Path, identity: dict, overwrite: bool = False, resume: bool = False):
         self.folder, self.identity = Path(folder), json.loads(json.dumps(identity))
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self.folder / ".lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(f"another process is writing to {self.folder}") from None
+        self._lock = hold(self.folder)
         try:
             self._overwrite, found = overwrite, self._report()
             self.earlier = {} if overwrite else self._same_run(found)

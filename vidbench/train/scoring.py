@@ -5,6 +5,7 @@ from pathlib import Path
 from vidbench.arguments import EvaluateSettings, TrainSettings
 from vidbench.data.records import Video
 from vidbench.prepare import find_dataset
+from vidbench.report import metric_lines
 from vidbench.run import evaluate_run
 from vidbench.train.data import place_of
 from vidbench.utils import UserError
@@ -45,13 +46,7 @@ def score_table(results: dict) -> str:
         lines.append(
             f"{name:<5} {counts['scored']:,} of {counts['listed']:,} videos scored, {counts['failed']:,} failed"
         )
-        for metric, number in result["metrics"].items():
-            low, high = number["ci95"]
-            title = metric.replace("top", "top-").replace("_", " ")
-            lines.append(
-                f"      {title:<20} {number['value']:7.2%}   95 % interval {low:.1%} to {high:.1%}   "
-                f"({number['level']} level, chance {number['chance']:.1%})"
-            )
+        lines += metric_lines(result["metrics"])
     return "\n".join(lines)
 
 
