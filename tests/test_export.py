@@ -105,6 +105,7 @@ def test_its_json_says_whose_it_is_and_what_goes_in(exported, kind):
 
 def test_other_programs_find_the_promised_input_and_output(exported, classifier, clips):
     import onnxruntime
+
     folder, report = exported
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     (frames,), (logits,) = session.get_inputs(), session.get_outputs()
@@ -267,6 +268,7 @@ def test_openvino_is_imported_without_its_statistics():
 def onnx_file(path, inputs, metadata=None, output_rank=2):
     """An ONNX file that gives the mean of its first input over all but the batch and the last axis."""
     import onnx
+
     kinds, helper = onnx.TensorProto, onnx.helper
     shape = [None] * (output_rank - 1) + [3]
     nodes = [
