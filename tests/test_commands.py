@@ -1,3 +1,5 @@
+import signal
+
 import pytest
 
 from vidbench.commands import command_errors, without_comment
@@ -22,6 +24,17 @@ def test_a_command_ends_in_one_line(capsys, problem, status, line):
     with pytest.raises(SystemExit) as caught, command_errors("evaluate"):
         raise problem
     assert caught.value.code == status and capsys.readouterr().err == line
+
+
+def test_an_interrupt_that_a_library_turned_into_another_error_is_still_one(capsys):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as caught, command_errors("evaluate"):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("as NumPy does while it loads") from None
+    assert caught.value.code == 130 and capsys.readouterr().err == "evaluate: interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_debug_lets_the_error_through():

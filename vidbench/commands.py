@@ -7,7 +7,9 @@ import errno
 import io
 import re
 import shlex
+import signal
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,16 +172,41 @@ def command_errors(name: str) -> Iterator[Ending]:
     status 130. The block may change the `Ending` that it is given.
     """
     ending = Ending()
+    with _interrupts() as seen:
+        try:
+            yield ending
+        except (KeyboardInterrupt, Exception) as problem:
+            if seen or isinstance(problem, KeyboardInterrupt):
+                print(f"{name}: {ending.interrupted}", file=sys.stderr)
+                raise SystemExit(130) from None
+            if ending.debug:
+                raise
+            print(f"error: {printable(in_words(problem))}", file=sys.stderr)
+            raise SystemExit(1) from None
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """The SIGINTs that came inside the block.
+
+    Compiled modules that are interrupted while they load, NumPy's among them, may raise an ImportError instead of
+    the KeyboardInterrupt. Outside of the main thread, where Python handles no signals, the list stays empty.
+    """
+    seen: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield seen
+        return
+
+    def note(number: int, frame: types.FrameType | None) -> None:
+        seen.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
     try:
-        yield ending
-    except KeyboardInterrupt:
-        print(f"{name}: {ending.interrupted}", file=sys.stderr)
-        raise SystemExit(130) from None
-    except Exception as problem:
-        if ending.debug:
-            raise
-        print(f"error: {printable(in_words(problem))}", file=sys.stderr)
-        raise SystemExit(1) from None
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def in_words(problem: Exception) -> str:
