@@ -10,17 +10,17 @@ from vidbench.data.load import Failure, Sample
 from vidbench.data.protocol import Protocol
 from vidbench.data.records import Video
 from vidbench.predict import Prediction
-from vidbench.results import RunFolder, read_report, run_table
+from vidbench.results import RunFolder, read_report, read_run, run_table
 from vidbench.utils import UserError
 
 CLASSES = ("a", 'b, "quoted"', "c")
 
 
-def prediction(key: str, seed: int, label: str | None = "a") -> Prediction:
+def prediction(key: str, seed: int, label: str | None = "a", num_views: int = 1) -> Prediction:
     frames = np.zeros((1, 2, 2, 3), np.uint8)
     decoded = Decoded(frames, np.zeros(1), np.zeros((1, 1), np.int64), VideoInfo(9, 29.97, 4, 2, 0.3), seed % 2 == 0)
-    probabilities = np.random.default_rng(seed).dirichlet(np.ones(3)).astype(np.float32)
-    return Prediction(Sample(Video(key, Path("x"), label, group=f"g{seed}"), decoded, Protocol()), probabilities)
+    views = np.random.default_rng(seed).dirichlet(np.ones(3), num_views).astype(np.float32)
+    return Prediction(Sample(Video(key, Path("x"), label, group=f"g{seed}"), decoded, Protocol()), views)
 
 
 KEYS = [f'v,"{n}"\n☃' for n in range(6)]  # ids are file names: they may hold anything
@@ -150,3 +150,40 @@ def test_another_folders_rows_are_adopted(tmp_path):
         run.finish(nothing)
     assert run_table(tmp_path / "both" / "predictions.csv")["video_id"].tolist() == KEYS[1:]
     assert run_table(tmp_path / "both" / "failures.csv")["video_id"].tolist() == KEYS[:1]
+
+
+def with_views(key: str, seed: int) -> Prediction:
+    return prediction(key, seed, num_views=4)
+
+
+def test_a_run_reads_back_also_while_it_is_written(tmp_path):
+    keys = [f"v{n}" for n in range(4)]
+    outcomes = [with_views(key, n) for n, key in enumerate(keys)]
+    record = {"protocol": {"clips": 2, "crops": 2}}
+    run = RunFolder(tmp_path / "run", {}, CLASSES, 2, keys, record, views=4)
+    for outcome in outcomes[1:3]:
+        run(outcome)
+    half = read_run(tmp_path / "run")
+    assert half.report["status"] == "running" and half.classes == CLASSES and half.order == tuple(keys)
+    assert half.predictions["video_id"].tolist() == half.videos["video_id"].tolist() == ["v1", "v2"]
+    for outcome in (outcomes[3], Failure(outcomes[0].video, "open", "empty file")):
+        run(outcome)
+    run.finish(lambda *tables: record)
+    run.close()
+    whole = read_run(tmp_path / "run")
+    assert whole.views.shape == (3, 4, 3) and whole.failures["video_id"].tolist() == ["v0"]
+    assert np.allclose(whole.views, [item.views for item in outcomes[1:]], atol=1e-3)
+    assert np.allclose(whole.probabilities, [item.probabilities for item in outcomes[1:]], atol=1e-3)
+    with np.load(tmp_path / "run" / "scores.npz") as scores:
+        assert np.array_equal(scores["views"], whole.views) and scores["probabilities"].dtype == np.float16
+        assert np.array_equal(scores["probabilities"], whole.probabilities)
+
+
+def test_predictions_without_scores_are_damage(tmp_path):
+    with RunFolder(tmp_path / "run", {}, CLASSES, 2, ["v0", "v1"], {"protocol": {"clips": 1, "crops": 1}}) as run:
+        run(prediction("v0", 0))
+        run.finish(lambda *tables: {"protocol": {"clips": 1, "crops": 1}})
+    with (tmp_path / "run" / "predictions.csv").open("a") as file:
+        file.write("v1,a,a,0.5,c,0.2\n")
+    with pytest.raises(UserError, match="damaged: 1 predictions have no scores"):
+        read_run(tmp_path / "run")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,10 +22,15 @@ if TYPE_CHECKING:  # TensorFlow takes seconds to import
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a classifier says of one video: probabilities (C,) float32, averaged over the video's views."""
+    """What a classifier says of one video: `views` (V, C) float32, the probabilities of each of its views."""
 
     sample: Sample
-    probabilities: np.ndarray
+    views: np.ndarray
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """(C,) float32: the mean over the views. Probabilities are averaged, not logits."""
+        return self.views.mean(axis=0, dtype=np.float64).astype(np.float32)
 
     @property
     def video(self) -> Video:
@@ -70,12 +76,11 @@ def score(
 ) -> Iterator[Outcome]:
     """Every video of a loader with its probabilities, or its failure, in the loader's order.
 
-    Probabilities, not logits, are averaged over the views of a video. `frame_order` and `distinct_frames` change the
-    clip before the model sees it: see `sampling.reorder`.
+    `frame_order` and `distinct_frames` change the clip before the model sees it: see `sampling.reorder`.
     """
     for item, logits in run_views(model, loader, frame_order=frame_order, distinct_frames=distinct_frames, seed=seed):
         if isinstance(item, Sample):
-            yield Prediction(item, softmax(logits).mean(axis=0, dtype=np.float64).astype(np.float32))
+            yield Prediction(item, softmax(logits))
         else:
             yield item
 

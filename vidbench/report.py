@@ -17,7 +17,7 @@ from vidbench.commands import command_errors
 from vidbench.data.datasets import ROOT
 from vidbench.machine import usable_cpus
 from vidbench.predict import row_hits
-from vidbench.results import RunFolder, read_report
+from vidbench.results import RunFolder, read_report, read_run
 from vidbench.utils import UserError, canonical_label
 
 LIBRARIES = (
@@ -197,15 +197,15 @@ def merge(folders: list[Path], out: Path) -> dict:
     if [order[number::total] for number in range(total)] != listings:
         raise UserError("the shards are not parts of one listing: their lengths do not fit")
     (folder, first), out = shards[0], Path(out)
-    with np.load(folder / "scores.npz", allow_pickle=False) as scores:
-        classes = tuple(scores["classes"].tolist())
+    classes = read_run(folder).classes
     record = {key: value for key, value in first.items() if key not in ("status", "identity", "metrics", "timing")}
     record["settings"] = record["settings"] | {"shard": None, "name": out.name, "results_dir": str(out.parent)}
     record["merged_from"] = [str(folder) for folder, _ in shards]
     seconds, videos = (sum(report["timing"][name] for _, report in shards) for name in ("seconds", "videos"))
     views = first["protocol"]["clips"] * first["protocol"]["crops"]
     identity = first["identity"] | {"shard": None}
-    with RunFolder(out, identity, classes, record["settings"]["top_n"], order, record, ways_out="another --out") as run:
+    ways_out = "another --out"
+    with RunFolder(out, identity, classes, record["settings"]["top_n"], order, record, views, ways_out=ways_out) as run:
         for folder, _ in shards:
             run.adopt(folder)
         report = run.finish(lambda *tables: summary(record, len(order), *tables, timing_of(seconds, videos, views)))

@@ -1,9 +1,9 @@
 """The folder of one run: rows reach the disk as they come, and a stopped run goes on where it stopped.
 
 While a run goes on, four files grow, each row found again by its video's id: `predictions.csv`, `failures.csv`,
-`videos.csv` (what each scored file held) and `scores.part` (all probabilities). Failed videos are tried again at the
-next start.
-When it ends they are put into the run's seeded order and `scores.part` becomes `scores.npz`.
+`videos.csv` (what each scored file held) and `scores.part` (all probabilities of every view). Failed videos are
+tried again at the next start. When it ends they are put into the run's seeded order and `scores.part` becomes
+`scores.npz`.
 """
 
 import csv
@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pandas as pd
@@ -34,8 +35,8 @@ class RunFolder:
     """`results/<run>/`, held by one process at a time.
 
     identity: what makes two starts the same run, as plain values. order: the ids of the listed videos. record:
-    what `report.json` says until the run is finished. done: the ids that are scored already. earlier: the report of
-    an earlier start, {} for none.
+    what `report.json` says until the run is finished. views: of each video. done: the ids that are scored already.
+    earlier: the report of an earlier start, {} for none.
 
     Raises UserError when the folder holds another run (naming the settings that differ), videos outside `order`
     or something else, or when another process writes to it; the folder is then left as it was. Use as a context
@@ -50,6 +51,7 @@ class RunFolder:
         top_n: int,
         order: list[str],
         record: dict | None = None,
+        views: int = 1,
         overwrite: bool = False,
         ways_out: str = "another --name, or --overwrite",
     ):
@@ -57,14 +59,18 @@ class RunFolder:
         self.identity = json.loads(json.dumps(identity))
         self._ways_out = f"choose {ways_out}"
         self.classes, self.top_n, self.order = classes, min(top_n, len(classes)), order
+        self._shape = views, len(classes)  # of one video's probabilities
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = hold(self.folder)
         try:
             self.earlier = {} if overwrite else self._same_run()
-            kept = _Kept() if overwrite else _Kept.read(self.folder, len(classes))
+            kept = _Kept() if overwrite else _Kept.read(self.folder, self._shape)
             self._refuse_others(kept)
             self._clear(overwrite)
-            self._write_json({"status": "running", "identity": self.identity, **(record or {})})
+            self._write_json(
+                {"status": "running", "identity": self.identity, "classes": self.classes, **(record or {})}
+            )
+            self._write_listing()
             self._reopen(kept)
             self.done = set(kept.predictions)
         except BaseException:
@@ -92,14 +98,14 @@ class RunFolder:
             return
         decoded = outcome.sample.decoded
         info = [f"{value:.6g}" if isinstance(value, float) else value for value in astuple(decoded.info)]
-        self._write_scores(video.video_id, outcome.probabilities.astype(np.float16))
+        self._write_scores(video.video_id, outcome.views.astype(np.float16))
         self._append("videos.csv", [video.video_id, video.group or "", int(decoded.repeated), *info])
         self._append("predictions.csv", list(prediction_row(outcome, self.classes, self.top_n).values()))
         self.done.add(video.video_id)
 
     def adopt(self, folder: Path) -> None:
         """Take over all rows of another run's folder."""
-        kept = _Kept.read(folder, len(self.classes))
+        kept = _Kept.read(folder, self._shape)
         for key, row in kept.predictions.items():
             self._write_scores(key, kept.scores[_digest(key)])
             self._append("videos.csv", kept.videos[key])
@@ -123,8 +129,6 @@ class RunFolder:
         for name, table in tables.items():
             with written_whole(self.folder / name) as file:
                 table.to_csv(file, index=False, lineterminator="\n")
-        with written_whole(self.folder / "listed.txt") as file:
-            file.writelines(f"{key}\n" for key in self.order)
         told = {"status": "done", "identity": self.identity}
         told |= report(tables["predictions.csv"], tables["failures.csv"], tables["videos.csv"])
         self._write_json(told)
@@ -179,16 +183,26 @@ class RunFolder:
         self._scores_file.flush()
 
     def _write_npz(self, keys: list[str]) -> None:
-        scores = _read_scores(self.folder, len(self.classes))
+        """`scores.npz`, a row at a time: with thirty views of 20,000 videos it is half a gigabyte."""
+        scores = _read_scores(self.folder, self._shape)
         rows = [scores[_digest(key)] for key in keys]
-        probabilities = np.stack(rows) if rows else np.zeros((0, len(self.classes)), np.float16)
-        with written_whole(self.folder / "scores.npz", "wb") as file:
-            np.savez_compressed(
-                file,
-                video_ids=np.array(keys, dtype=np.str_),
-                classes=np.array(self.classes, dtype=np.str_),
-                probabilities=probabilities,
-            )
+        arrays = {"probabilities": ((len(keys), self._shape[1]), map(_mean, rows))}
+        if self._shape[0] > 1:
+            arrays["views"] = (len(keys), *self._shape), rows
+        with written_whole(self.folder / "scores.npz", "wb") as file, ZipFile(file, "w", ZIP_DEFLATED) as archive:
+            for name, names in (("video_ids", keys), ("classes", self.classes)):
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, np.array(names, dtype=np.str_), allow_pickle=False)
+            for name, (shape, values) in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(member, header)
+                    for value in values:
+                        member.write(value.tobytes())
+
+    def _write_listing(self) -> None:
+        with written_whole(self.folder / "listed.txt") as file:
+            file.writelines(f"{key}\n" for key in self.order)
 
     def _append(self, name: str, row: list) -> None:
         file, writer = self._tables[name]
@@ -220,9 +234,9 @@ class _Kept:
     scores: dict[bytes, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path, num_classes: int) -> "_Kept":
+    def read(cls, folder: Path, shape: tuple[int, int]) -> "_Kept":
         predictions, videos = (_whole_rows(folder / name) for name in ("predictions.csv", "videos.csv"))
-        scores = _read_scores(folder, num_classes)
+        scores = _read_scores(folder, shape)
         whole = {key: row for key, row in predictions.items() if key in videos and _digest(key) in scores}
         return cls(whole, videos, scores)
 
@@ -245,20 +259,84 @@ def read_report(folder: Path) -> dict:
     return report
 
 
-def _read_scores(folder: Path, num_classes: int) -> dict[bytes, np.ndarray]:
-    """{digest of the id: (C,) float16}, of a finished run and of what came since."""
+@dataclass(frozen=True, eq=False)
+class StoredRun:
+    """What a run's folder holds, finished or not: the scored videos, row for row.
+
+    predictions, failures, videos: the tables, all text; `predictions` and `videos` have the same rows
+    probabilities: (N, C) float16, the mean over the views; views: (N, V, C) float16
+    order: the ids of all listed videos, in the order in which they are scored
+    """
+
+    folder: Path
+    report: dict
+    predictions: pd.DataFrame
+    failures: pd.DataFrame
+    videos: pd.DataFrame
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    views: np.ndarray
+    order: tuple[str, ...]
+
+
+def read_run(folder: Path) -> StoredRun:
+    """Read what `scripts/evaluate.py` wrote, also while it still writes: rows that do not stand whole are left out.
+
+    Raises UserError where there is no run, and for rows without their scores in a finished one.
+    """
+    folder = Path(folder)
+    report = read_report(folder)
+    classes = _classes(folder, report)
+    shape = report["protocol"]["clips"] * report["protocol"]["crops"], len(classes)
+    kept = _Kept.read(folder, shape)
+    rows = _whole_rows(folder / "predictions.csv")
+    if report["status"] == "done" and (lost := rows.keys() - kept.predictions.keys()):
+        raise UserError(f"{folder} is damaged: {len(lost)} predictions have no scores, e.g. {min(lost)!r}")
+    keys = list(kept.predictions)
+    views = np.array([kept.scores[_digest(key)] for key in keys], np.float16).reshape(len(keys), *shape)
+    columns = row_names((len(next(iter(rows.values()), ["", ""])) - 2) // 2)
+    return StoredRun(
+        folder,
+        report,
+        pd.DataFrame(kept.predictions.values(), columns=columns, dtype=str),
+        pd.DataFrame(_whole_rows(folder / "failures.csv").values(), columns=FAILURE_COLUMNS, dtype=str),
+        pd.DataFrame([kept.videos[key] for key in keys], columns=VIDEO_COLUMNS, dtype=str),
+        classes,
+        views.mean(axis=1, dtype=np.float64).astype(np.float16),
+        views,
+        tuple((folder / "listed.txt").read_text(encoding="utf-8").split("\n")[:-1]),
+    )
+
+
+def _classes(folder: Path, report: dict) -> tuple[str, ...]:
+    """The class names, in the order of the scores: an unfinished run has them in its report."""
+    if (folder / "scores.npz").is_file():
+        with np.load(folder / "scores.npz", allow_pickle=False) as scores:
+            return tuple(scores["classes"].tolist())
+    if "classes" not in report:
+        raise UserError(f"{folder} lacks scores.npz; start its command again")
+    return tuple(report["classes"])
+
+
+def _read_scores(folder: Path, shape: tuple[int, int]) -> dict[bytes, np.ndarray]:
+    """{digest of the id: (V, C) float16, the shape}, of a finished run and of what came since."""
     scores = {}
     if (folder / "scores.npz").is_file():
         with np.load(folder / "scores.npz", allow_pickle=False) as kept:
-            pairs = zip(kept["video_ids"].tolist(), kept["probabilities"], strict=True)
-            scores = {_digest(key): row for key, row in pairs}
-    if (folder / "scores.part").is_file():
-        width = ID_BYTES + 2 * num_classes
-        data = (folder / "scores.part").read_bytes()
-        for begin in range(0, len(data) - width + 1, width):
-            record = data[begin : begin + width]
-            scores[record[:ID_BYTES]] = np.frombuffer(record[ID_BYTES:], np.float16)
+            rows = kept["views"] if "views" in kept else kept["probabilities"][:, None]
+            if rows.shape[1:] == shape:
+                scores = {_digest(key): row for key, row in zip(kept["video_ids"].tolist(), rows, strict=True)}
+    part = folder / "scores.part"
+    record = np.dtype([("digest", f"V{ID_BYTES}"), ("views", "<f2", shape)])
+    if part.is_file() and (number := part.stat().st_size // record.itemsize):
+        for row in np.memmap(part, record, "r", shape=(number,)):
+            scores[row["digest"].tobytes()] = row["views"]
     return scores
+
+
+def _mean(views: np.ndarray) -> np.ndarray:
+    """(V, C) float16 → (C,) float16."""
+    return views.mean(axis=0, dtype=np.float64).astype(np.float16)
 
 
 def _whole_rows(path: Path) -> dict[str, list[str]]:

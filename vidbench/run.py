@@ -51,7 +51,14 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
     record = facts(settings, model, found, outside)
     listed = [video.video_id for video in videos]
     with RunFolder(
-        folder, identity_of(settings, model), model.spec.classes, settings.top_n, listed, record, settings.overwrite
+        folder,
+        identity_of(settings, model),
+        model.spec.classes,
+        settings.top_n,
+        listed,
+        record,
+        model.spec.protocol.views,
+        settings.overwrite,
     ) as run:
         _write_argfile(folder, settings)
         todo = [video for video in videos if video.video_id not in run.done]
