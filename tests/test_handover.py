@@ -23,10 +23,10 @@ from vidbench import handover
 from vidbench.arguments import PredictSettings
 from vidbench.data.decode import to_rgb
 from vidbench.data.process import assemble_views, process_frame
-from vidbench.data.protocol import Protocol
+from vidbench.data.protocol import Protocol, protocol_in_words
 from vidbench.export import export_model
 from vidbench.handover import SCRIPT, finish_swap, write_handover
-from vidbench.handover.card import model_card, protocol_in_words
+from vidbench.handover.card import model_card
 from vidbench.handover.classify import crops, indices
 from vidbench.models import Published, load_model, network_classifier
 from vidbench.models.spec import Spec

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from vidbench.metrics import wilson_interval
-from vidbench.report import accuracies, count, environment, main, merge
+from vidbench.report import accuracies, count, environment, merge
+from vidbench.report.__main__ import main
 from vidbench.utils import UserError
 
 

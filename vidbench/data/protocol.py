@@ -164,3 +164,32 @@ class Protocol:
         if short_videos is not None:
             changes["short_videos"] = short_videos
         return replace(self, **changes)
+
+
+def protocol_in_words(protocol: Protocol) -> str:
+    """Which frames and which pixels of a video are looked at, as sentences."""
+    count, clips = protocol.num_frames, protocol.clips
+    if protocol.sampling == "whole":
+        frames = f"{count * clips} frames, evenly spread over the whole video"
+        frames += f", dealt out in turn to {clips} clips of {count}" if clips > 1 else ""
+    elif protocol.sampling == "clips":
+        runs = "run" if clips == 1 else "runs, at even distances from the beginning to the end,"
+        frames = f"{clips} {runs} of {count} consecutive frames at {protocol.frame_rate:g} frames a second"
+    else:
+        windows = "window" if clips == 1 else "windows, their beginnings evenly spread over the video,"
+        frames = (
+            f"{clips} {windows} of {count} frames, each {protocol.stride} apart at {protocol.target_fps:g} a second"
+        )
+    high, wide = protocol.resize_to
+    size = {
+        "square_crop": f"the middle square is cut out and scaled to {high} × {wide}",
+        "square_pad": f"the frame is padded with black to a square and scaled to {high} × {wide}",
+        "short_side": f"the shorter side is scaled to {high}",
+        "exact": f"the frame is scaled to {high} × {wide} (height × width)",
+    }[protocol.resize]
+    if protocol.crop:
+        where = "from the middle" if protocol.crops == 1 else "at three places along the longer side"
+        size += f", then {protocol.crop[0]} × {protocol.crop[1]} is cut {where}"
+    short = {"fail": "is refused", "repeat": "shows some of its frames more than once"}[protocol.short_videos]
+    views = "" if protocol.views == 1 else f" The probabilities of the {protocol.views} views are averaged."
+    return f"{frames[0].upper()}{frames[1:]}; {size}. A video with too few frames {short}.{views}"
