@@ -31,7 +31,7 @@ def opened(folder, identity=None, **options) -> RunFolder:
     return RunFolder(folder, identity or {"seed": 0, "protocol": {"num_frames": 8}}, CLASSES, 2, KEYS, **options)
 
 
-def nothing(predictions, failures, videos) -> dict:
+def nothing(run) -> dict:
     return {}
 
 
@@ -168,7 +168,7 @@ def test_a_run_reads_back_also_while_it_is_written(tmp_path):
     assert half.predictions["video_id"].tolist() == half.videos["video_id"].tolist() == ["v1", "v2"]
     for outcome in (outcomes[3], Failure(outcomes[0].video, "open", "empty file")):
         run(outcome)
-    run.finish(lambda *tables: record)
+    run.finish(lambda stored: record)
     run.close()
     whole = read_run(tmp_path / "run")
     assert whole.views.shape == (3, 4, 3) and whole.failures["video_id"].tolist() == ["v0"]
@@ -182,7 +182,7 @@ def test_a_run_reads_back_also_while_it_is_written(tmp_path):
 def test_predictions_without_scores_are_damage(tmp_path):
     with RunFolder(tmp_path / "run", {}, CLASSES, 2, ["v0", "v1"], {"protocol": {"clips": 1, "crops": 1}}) as run:
         run(prediction("v0", 0))
-        run.finish(lambda *tables: {"protocol": {"clips": 1, "crops": 1}})
+        run.finish(lambda stored: {"protocol": {"clips": 1, "crops": 1}})
     with (tmp_path / "run" / "predictions.csv").open("a") as file:
         file.write("v1,a,a,0.5,c,0.2\n")
     with pytest.raises(UserError, match="damaged: 1 predictions have no scores"):

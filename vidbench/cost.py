@@ -57,7 +57,7 @@ def dry_run(settings: EvaluateSettings) -> str:
 
 def _trial(settings: EvaluateSettings, model: "Classifier", videos: list[Video]) -> tuple[float | None, float | None]:
     """Seconds to decode a video in one worker, and seconds that the model takes for it; None where none decodes."""
-    loader = loader_of(replace(settings, cache=False, workers=1), videos, model)
+    loader = loader_of(replace(settings, cache=False, workers=1), videos, model.spec.protocol)
     began, samples = None, []
     for item in loader:
         began = began or time.perf_counter()  # the first one pays for the start of the worker

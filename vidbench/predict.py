@@ -130,12 +130,13 @@ def evaluate(
     top_n: int = 5,
     progress: bool = False,
     sink: Callable[[Outcome], None] | None = None,
+    enough: Callable[[], bool] = lambda: False,
     **looks,
 ) -> pd.DataFrame:
     """Score a loader's videos; returns one row a scored video, as `predictions.csv` has them.
 
-    Every outcome is handed to `sink` as soon as it is there. `looks` go to `score`: frame_order …
-    The bar shows videos a second, failures and the running top-1 accuracy.
+    Every outcome is handed to `sink` as soon as it is there; it ends early once `enough()` is true. `looks` go to
+    `score`: frame_order … The bar shows videos a second, failures and the running top-1 accuracy.
     """
     rows, failed, hits, labelled = [], 0, 0, 0
     known = {canonical_label(name) for name in model.spec.classes}
@@ -154,6 +155,8 @@ def evaluate(
             top1 = f"{hits / labelled:.1%}" if labelled else "–"
             bar.set_postfix_str(f"failed {failed}, top-1 {top1}", refresh=False)
             bar.update()
+            if enough():
+                break
     return pd.DataFrame(rows, columns=row_names(min(top_n, len(model.spec.classes))))
 
 

@@ -3,12 +3,14 @@
 import csv
 import inspect
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidbench.arguments import DataSettings, EvaluateSettings, LoadingSettings, ModelSettings
 from vidbench.data.datasets import DATASETS, ROOT, Dataset, load_dataset, select
 from vidbench.data.load import VideoLoader
+from vidbench.data.protocol import Protocol
 from vidbench.data.records import Video
 from vidbench.machine import usable_cpus
 from vidbench.utils import UserError, canonical_label
@@ -25,6 +27,8 @@ def list_videos(settings: EvaluateSettings) -> tuple[Dataset, list[Video]]:
     Raises UserError where there are none.
     """
     found = find_dataset(settings, settings.split)
+    if settings.exclude_ids:
+        found = _without(found, set(read_keys(settings.exclude_ids)))
     videos = select(
         found.videos,
         keys=read_keys(settings.list) if settings.list else (),
@@ -57,16 +61,22 @@ def find_dataset(settings: DataSettings, split: str, data_dir: Path | None = Non
     )
 
 
+def _without(found: Dataset, ids: set[str]) -> Dataset:
+    """The data set less the videos whose id, or YouTube id, is among `ids`."""
+    videos = tuple(video for video in found.videos if video.video_id not in ids and video.group not in ids)
+    return replace(found, videos=videos, population=found.population | {"excluded": len(found.videos) - len(videos)})
+
+
 def read_keys(path: Path) -> list[str]:
-    """The ids of a published list: one a line, or the first column of a CSV; `#` lines and a header are skipped."""
+    """The ids of a published list: one a line, or the column video_id or youtube_id of a CSV; `#` lines are skipped."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as problem:
         raise UserError(f"{path}: {getattr(problem, 'strerror', None) or problem}") from None
     lines = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    keys = lines
-    if lines and lines[0].split(",")[0] == "video_id":
-        keys = [row[0] for row in csv.reader(lines[1:])]
+    keys, header = lines, next(csv.reader(lines[:1]), [])
+    if column := next((name for name in ("video_id", "youtube_id") if name in header), None):
+        keys = [row[header.index(column)] for row in csv.reader(lines[1:]) if len(row) > header.index(column)]
     if not keys:
         raise UserError(f"{path} is empty")
     return keys
@@ -131,11 +141,11 @@ def cache_folder(settings: LoadingSettings) -> Path:
     return settings.cache_dir or ROOT / "data" / "cache"
 
 
-def loader_of(settings: ModelSettings, videos: list[Video], model: "Classifier") -> VideoLoader:
-    """The loader that feeds `model` as the settings say."""
+def loader_of(settings: ModelSettings, videos: list[Video], protocol: Protocol) -> VideoLoader:
+    """The loader that reads videos under a protocol as the settings say."""
     return VideoLoader(
         videos,
-        model.spec.protocol,
+        protocol,
         cache_dir=cache_folder(settings) if settings.cache else None,
         overwrite_cache=settings.overwrite_cache,
         workers=settings.workers or usable_cpus(),

@@ -22,12 +22,13 @@ from filelock import FileLock, Timeout
 from vidbench.data.decode import VideoInfo
 from vidbench.data.load import Failure
 from vidbench.predict import Outcome, prediction_row, row_names
-from vidbench.utils import UserError, printable, written_whole
+from vidbench.utils import UserError, printable, sha256_of, written_whole
 
 FAILURE_COLUMNS = ["video_id", "path", "stage", "reason"]
 VIDEO_COLUMNS = ["video_id", "group", "repeated", *(item.name for item in fields(VideoInfo))]
 TABLES = ("predictions.csv", "failures.csv", "videos.csv")
-OUR_FILES = (*TABLES, "scores.part", "scores.npz", "report.json", "config.txt", "listed.txt")
+MADE_OF_ROWS = ("per_class.csv", "confusion.csv", "report.md", "report.html")
+OUR_FILES = (*TABLES, "scores.part", "scores.npz", "report.json", "config.txt", "listed.txt", *MADE_OF_ROWS)
 ID_BYTES = 16
 
 
@@ -113,24 +114,24 @@ class RunFolder:
         for row in _whole_rows(folder / "failures.csv").values():
             self._append("failures.csv", row)
 
-    def finish(self, report: Callable[[pd.DataFrame, pd.DataFrame, pd.DataFrame], dict]) -> dict:
+    def finish(self, report: Callable[["StoredRun"], dict]) -> dict:
         """Put all rows into the order of the listing and write the final files; returns the report.
 
-        `report` makes it of the tables: predictions, failures, videos.
+        `report` makes it of the run. It is "partial", not "done", while listed videos are neither scored nor failed:
+        a later start goes on.
         """
         place = {key: position for position, key in enumerate(self.order)}
-        tables = {}
+        number = 0
         for name in TABLES:
             rows = run_table(self.folder / name)
-            tables[name] = rows.sort_values(
-                "video_id", key=lambda ids: ids.map(place), kind="stable", ignore_index=True
-            )
-        self._write_npz(tables["predictions.csv"]["video_id"].tolist())
-        for name, table in tables.items():
+            rows = rows.sort_values("video_id", key=lambda ids: ids.map(place), kind="stable", ignore_index=True)
             with written_whole(self.folder / name) as file:
-                table.to_csv(file, index=False, lineterminator="\n")
-        told = {"status": "done", "identity": self.identity}
-        told |= report(tables["predictions.csv"], tables["failures.csv"], tables["videos.csv"])
+                rows.to_csv(file, index=False, lineterminator="\n")
+            number += 0 if name == "videos.csv" else len(rows)
+        self._write_npz(list(_whole_rows(self.folder / "predictions.csv")))
+        told = {"status": "done" if number == len(self.order) else "partial", "identity": self.identity}
+        told |= report(_stored(self.folder, read_report(self.folder), self.classes, self._shape))
+        told["files"] = {name: sha256_of(self.folder / name) for name in (*TABLES, "scores.npz", "listed.txt")}
         self._write_json(told)
         (self.folder / "scores.part").unlink(missing_ok=True)
         return told
@@ -288,9 +289,13 @@ def read_run(folder: Path) -> StoredRun:
     report = read_report(folder)
     classes = _classes(folder, report)
     shape = report["protocol"]["clips"] * report["protocol"]["crops"], len(classes)
+    return _stored(folder, report, classes, shape)
+
+
+def _stored(folder: Path, report: dict, classes: tuple[str, ...], shape: tuple[int, int]) -> StoredRun:
     kept = _Kept.read(folder, shape)
     rows = _whole_rows(folder / "predictions.csv")
-    if report["status"] == "done" and (lost := rows.keys() - kept.predictions.keys()):
+    if report["status"] != "running" and (lost := rows.keys() - kept.predictions.keys()):
         raise UserError(f"{folder} is damaged: {len(lost)} predictions have no scores, e.g. {min(lost)!r}")
     keys = list(kept.predictions)
     views = np.array([kept.scores[_digest(key)] for key in keys], np.float16).reshape(len(keys), *shape)

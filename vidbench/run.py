@@ -9,25 +9,32 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vidbench.arguments import EvaluateSettings, PredictSettings
-from vidbench.commands import as_argfile
+from vidbench.commands import as_argfile, parse_settings
 from vidbench.data.datasets import Dataset, shard_of
 from vidbench.data.datasets.tables import video_files
 from vidbench.data.images import frame_files, is_frame
-from vidbench.data.load import Failure
+from vidbench.data.leaks import find_leaks
+from vidbench.data.load import Failure, Sample
+from vidbench.data.process import resize_short_side
+from vidbench.data.protocol import Protocol
 from vidbench.data.records import Video
 from vidbench.machine import peak_memory_mb
 from vidbench.metrics import ranking
 from vidbench.predict import evaluate, score
 from vidbench.prepare import list_videos, load_classifier, loader_of, match_classes
-from vidbench.report import environment, summary, timing_of
-from vidbench.results import RunFolder
+from vidbench.report import Enough, confident_mistakes, environment, record_of, summary, timing_of, write_files
+from vidbench.results import RunFolder, StoredRun, hold, read_run
 from vidbench.utils import UserError, printable, sha256_of, written_whole
 
 if TYPE_CHECKING:
     from vidbench.models import Classifier
+    from vidbench.models.spec import Spec
 
 log = logging.getLogger(__name__)
+SHOWN_FRAMES, SHOWN_SIDE = 12, 112  # of a clip in report.html
 SAME_RUN = (  # settings that make two starts the same run; batch size, workers, cache and timeouts may differ
     *("dataset", "split", "fold", "population", "classes", "seed", "shard"),
     *("precision", "runtime", "top_n", "frame_order", "distinct_frames", "frames_fps", "predict_only"),
@@ -46,9 +53,9 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
     model = model or load_classifier(settings)
     startup = time.perf_counter() - began
     videos, outside = match_classes(videos, found, model.spec.classes, settings.predict_only)
+    record = facts(settings, model, found, outside, videos)
     videos = shard_of(videos, settings.shard)
     folder = settings.results_dir / run_name(settings, model.spec.name)
-    record = facts(settings, model, found, outside)
     listed = [video.video_id for video in videos]
     with RunFolder(
         folder,
@@ -61,17 +68,19 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
         settings.overwrite,
     ) as run:
         _write_argfile(folder, settings)
-        todo = [video for video in videos if video.video_id not in run.done]
+        enough = Enough(settings.until, videos, run)
+        todo = [video for video in videos if video.video_id not in run.done and not enough.reached()]
         if run.done:
             log.info("%d of %d videos are scored already", len(run.done), len(videos))
-        loader = loader_of(settings, todo, model)
+        loader = loader_of(settings, todo, model.spec.protocol)
         began, before = time.perf_counter(), len(run.done)
         evaluate(
             model,
             loader,
             top_n=settings.top_n,
             progress=progress,
-            sink=run,
+            sink=enough,
+            enough=enough.reached,
             frame_order=settings.frame_order,
             distinct_frames=settings.distinct_frames,
             seed=settings.seed,
@@ -86,8 +95,60 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
         )
         if loader.cache_problem:
             record["dataset"]["notes"].append(f"clips were not cached ({loader.cache_problem})")
-        report = run.finish(lambda *tables: summary(record, len(listed), *tables, timing))
+        report = run.finish(lambda stored: summary(record, stored, timing))
+        stored = read_run(folder)
+        write_files(stored, mistake_clips(settings, stored, videos))
     return report | {"folder": str(folder)}
+
+
+def report_now(folder: Path) -> tuple[dict, bool]:
+    """The report of a run as it stands, finished or not, and whether it was written too.
+
+    `per_class.csv`, `confusion.csv`, `report.md` and `report.html` are written anew unless another process writes to
+    the folder. What an unfinished run has scored is a random sample of it: its order is seeded. Raises UserError where
+    there is no run.
+    """
+    run = read_run(folder)
+    views = run.report["protocol"]["clips"] * run.report["protocol"]["crops"]
+    timing = run.report.get("timing") or timing_of(0.0, 0, views)
+    run = replace(run, report=run.report | summary(record_of(run.report), run, timing))
+    try:
+        lock = hold(run.folder)
+    except UserError:
+        return run.report, False
+    try:
+        write_files(run, _clips_now(run))
+    finally:
+        lock.release()
+    return run.report, True
+
+
+def _clips_now(run: StoredRun) -> dict[str, np.ndarray]:
+    """The clips of a run's mistakes; none where its data, or its argfile, is not there any more."""
+    try:
+        settings = parse_settings(EvaluateSettings, [f"@{run.folder / 'config.txt'}"])
+        return mistake_clips(settings, run, list_videos(settings)[1])
+    except UserError as problem:
+        log.info("no clips are shown: %s", problem)
+        return {}
+
+
+def mistake_clips(settings: EvaluateSettings, run: StoredRun, videos: list[Video]) -> dict[str, np.ndarray]:
+    """{video_id: frames (T, h, w, 3) uint8} of a run's most confident mistakes: the first clip, small.
+
+    Its frames are in their own order. A video that cannot be read any more is left out.
+    """
+    wanted = {run.predictions["video_id"][row] for row in confident_mistakes(run)}
+    shown = [video for video in videos if video.video_id in wanted]
+    if not shown:
+        return {}
+    clips = {}
+    for item in loader_of(settings, shown, Protocol.from_dict(run.report["protocol"])):
+        if isinstance(item, Sample):
+            frames = item.clip().frames
+            picked = np.linspace(0, len(frames) - 1, min(len(frames), SHOWN_FRAMES)).round().astype(int)
+            clips[item.video.video_id] = np.stack([resize_short_side(frames[index], SHOWN_SIDE) for index in picked])
+    return clips
 
 
 def run_name(settings: EvaluateSettings, model_name: str) -> str:
@@ -112,7 +173,7 @@ def run_name(settings: EvaluateSettings, model_name: str) -> str:
 def identity_of(settings: EvaluateSettings, model: "Classifier") -> dict:
     """What makes two starts the same run. Batch size, workers, cache and timeouts are not part of it."""
     identity = {name: _plain(getattr(settings, name)) for name in SAME_RUN}
-    for name in ("list", "label_map", "csv", "gt_csv", "annotations"):
+    for name in ("list", "exclude_ids", "label_map", "csv", "gt_csv", "annotations"):
         path = getattr(settings, name)
         identity[name] = sha256_of(path) if path else None
     return identity | {
@@ -128,14 +189,15 @@ def identity_of(settings: EvaluateSettings, model: "Classifier") -> dict:
     }
 
 
-def facts(settings: EvaluateSettings, model: "Classifier", found: Dataset, outside: dict) -> dict:
-    """The part of the report that is known before the first video is scored."""
+def facts(settings: EvaluateSettings, model: "Classifier", found: Dataset, outside: dict, videos: list[Video]) -> dict:
+    """The part of the report that is known before the first video is scored; videos: of the whole run, no shard."""
     version = f" {settings.kinetics_version or '400'}" if settings.dataset == "kinetics" else ""
     title = f"{found.name}{version} {found.split}"
     notes = list(found.notes)
     if settings.dataset == "frames" or _has_folders_of_frames(found):
         notes.append(f"frames are taken to run at {settings.frames_fps:g} a second (assumed)")
     spec = model.spec
+    above = list(Path(settings.data_dir).resolve().parents[:2]) if settings.data_dir else []
     return {
         "model": {
             "name": spec.name,
@@ -144,16 +206,33 @@ def facts(settings: EvaluateSettings, model: "Classifier", found: Dataset, outsi
             "runtime": model.runtime,
             "weights_sha256": model.weights_sha256,
             "value_range": list(spec.value_range),
+            "mean_std": [spec.mean, spec.std] if spec.mean else None,
             "published": [asdict(row) for row in spec.published],
+            "overridden": _overridden(spec),
+            "trained_on": list(spec.trained_on),
             "provenance": spec.provenance,
         },
-        "dataset": {"name": found.name, "title": title, "classes": len(found.classes), "notes": notes},
+        "dataset": {
+            "name": found.name,
+            "id": settings.dataset_id,
+            "title": title,
+            "classes": len(found.classes),
+            "notes": notes,
+            "leaks": find_leaks(videos, settings.dataset_id, found.split, spec.trained_on, above),
+        },
         "split": found.split,
         "settings": {name: _plain(value) for name, value in asdict(settings).items()},
         "protocol": spec.protocol.to_dict(),
         "counts": {"population": found.population | outside},
         "environment": environment(),
     }
+
+
+def _overridden(spec: "Spec") -> dict:
+    own = {name: value for name, value in spec.overridden.items() if name != "classes"}
+    if "protocol" in own:
+        own["protocol"] = own["protocol"].to_dict()
+    return own | ({"classes": True} if "classes" in spec.overridden else {})
 
 
 def _has_folders_of_frames(found: Dataset) -> bool:
@@ -173,7 +252,9 @@ def predict_files(settings: PredictSettings) -> list[dict]:
     if not videos:
         raise UserError(f"no videos in {', '.join(map(str, settings.videos))}")
     model = load_classifier(settings)
-    loader = loader_of(replace(settings, cache=settings.cache and settings.cache_dir is not None), videos, model)
+    loader = loader_of(
+        replace(settings, cache=settings.cache and settings.cache_dir is not None), videos, model.spec.protocol
+    )
     outcomes = score(
         model,
         loader,

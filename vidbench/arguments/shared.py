@@ -77,6 +77,11 @@ class DataSettings:
                 flag = f"--{option.replace('_', '-')}"
                 raise UserError(f"{flag} goes with --dataset {' or '.join(owners)}, not {self.dataset}")
 
+    @property
+    def dataset_id(self) -> str:
+        """The data set's name, as published accuracies name it: with the version of Kinetics."""
+        return f"kinetics-{self.kinetics_version or '400'}" if self.dataset == "kinetics" else self.dataset
+
 
 @dataclass(frozen=True)
 class ModelSettings(LoadingSettings):

@@ -82,7 +82,11 @@ class Architecture:
         if weights is None:
             return Spec(self.name, classes, self.protocol, **self.contract)
         protocol = weights.protocol or self.protocol
-        told = {"domain": weights.domain, "published": weights.published}
+        told = {
+            "domain": weights.domain,
+            "published": weights.published,
+            "trained_on": (f"kinetics-{weights.kinetics}",),
+        }
         return Spec(self.name, weights.classes, protocol, **told, **self.contract)
 
 

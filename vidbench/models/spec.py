@@ -33,6 +33,9 @@ class Spec:
 
     Pixels enter as uint8 and are taken to `value_range` (0 → its first, 255 → its second number), then, where
     `mean` and `std` are set, to (value - mean) / std a channel.
+
+    `overridden` is no part of the contract, and is not saved: what a user put other values in the place of, field →
+    the weights' own value.
     """
 
     name: str
@@ -45,7 +48,9 @@ class Spec:
     min_frames: int = 1  # fewest frames of a view that the network can take
     frames_multiple: int = 1  # of which their number must be a multiple
     published: tuple[Published, ...] = ()
+    trained_on: tuple[str, ...] = ()  # the data sets whose train split the weights have seen: "kinetics-400"
     provenance: dict = field(default_factory=dict)
+    overridden: dict = field(default_factory=dict, compare=False)
 
     def __post_init__(self):
         names = [canonical_label(name) for name in self.classes]
@@ -61,14 +66,16 @@ class Spec:
         values = dict(values)
         values["protocol"] = Protocol.from_dict(values["protocol"])
         values["published"] = tuple(Published(**row) for row in values.get("published", ()))
-        for name in ("classes", "value_range", "mean", "std"):
+        for name in ("classes", "value_range", "mean", "std", "trained_on"):
             if values.get(name) is not None:
                 values[name] = tuple(values[name])
         return cls(**values)
 
     def to_dict(self) -> dict:
         """Plain values for JSON."""
-        return asdict(self)
+        values = asdict(self)
+        del values["overridden"]
+        return values
 
     def scale_and_shift(self) -> tuple[np.ndarray, np.ndarray]:
         """Two (3,) float32 vectors: pixel * scale + shift is what the network sees."""
@@ -79,7 +86,7 @@ class Spec:
     def with_protocol(self, protocol: Protocol) -> "Spec":
         """The same contract under another protocol; refuses views too short for the network."""
         self.check_frames(protocol.num_frames)
-        return replace(self, protocol=protocol)
+        return self._with({"protocol": protocol})
 
     def check_frames(self, num_frames: int) -> None:
         """Raise UserError unless the network can take views of so many frames."""
@@ -92,11 +99,12 @@ class Spec:
         """The same contract with a user's class names or value range in place of its own, None to keep them."""
         if classes is not None and len(classes) != len(self.classes):
             raise UserError(f"{self.name} has {len(self.classes)} classes, {len(classes)} names were given")
-        return replace(
-            self,
-            classes=self.classes if classes is None else tuple(classes),
-            value_range=self.value_range if value_range is None else tuple(value_range),
-        )
+        wishes = {"classes": classes and tuple(classes), "value_range": value_range and tuple(value_range)}
+        return self._with({name: value for name, value in wishes.items() if value is not None})
+
+    def _with(self, wishes: dict) -> "Spec":
+        own = {name: getattr(self, name) for name, value in wishes.items() if value != getattr(self, name)}
+        return replace(self, **wishes, overridden=own | self.overridden)
 
 
 def weights_digest(weights: Path) -> str:

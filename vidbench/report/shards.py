@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from vidbench.report.numbers import summary, timing_of
+from vidbench.report.files import write_files
+from vidbench.report.numbers import record_of, summary, timing_of
 from vidbench.results import RunFolder, read_report, read_run
 from vidbench.utils import UserError
 
@@ -21,7 +22,7 @@ def merge(folders: list[Path], out: Path) -> dict:
         raise UserError("the shards are not parts of one listing: their lengths do not fit")
     (folder, first), out = shards[0], Path(out)
     classes = read_run(folder).classes
-    record = {key: value for key, value in first.items() if key not in ("status", "identity", "metrics", "timing")}
+    record = record_of(first)
     record["settings"] = record["settings"] | {"shard": None, "name": out.name, "results_dir": str(out.parent)}
     record["merged_from"] = [str(folder) for folder, _ in shards]
     seconds, videos = (sum(report["timing"][name] for _, report in shards) for name in ("seconds", "videos"))
@@ -31,7 +32,8 @@ def merge(folders: list[Path], out: Path) -> dict:
     with RunFolder(out, identity, classes, record["settings"]["top_n"], order, record, views, ways_out=ways_out) as run:
         for folder, _ in shards:
             run.adopt(folder)
-        report = run.finish(lambda *tables: summary(record, len(order), *tables, timing_of(seconds, videos, views)))
+        report = run.finish(lambda stored: summary(record, stored, timing_of(seconds, videos, views)))
+        write_files(read_run(out), {})
     return report | {"folder": str(out)}
 
 

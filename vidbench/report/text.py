@@ -1,4 +1,7 @@
-"""A report as text: the table that a run prints at its end."""
+"""A report as text: the table that a run prints at its end, and a paragraph for a paper."""
+
+from vidbench.data.protocol import Protocol, protocol_in_words
+from vidbench.report.verdict import row_in_words, verdict_line
 
 
 def table(report: dict) -> str:
@@ -18,12 +21,15 @@ def table(report: dict) -> str:
     if missing := counts["listed"] - counts["found"]:
         hint = "; --population found lists those that are" if report["dataset"]["name"] == "kinetics" else ""
         lines.append(f"  note: not on this disk: {missing:,} of the listed, see failures.csv{hint}")
+    if pending := counts.get("pending"):
+        lines.append(f"  note: partial: {pending:,} of the listed are still to be scored; these are a random sample")
     lines += metric_lines(report["metrics"])
     if not report["metrics"]:
         lines.append(f"  {_why_no_accuracy(report)}: predictions without accuracy")
     timing = report["timing"]
     if timing.get("videos"):
         lines.append(f"  time       {timing['seconds']:.1f} s, {timing['videos_per_second']:.2f} videos/s")
+    lines.append(f"  verdict    {verdict_line(report)}")
     return "\n".join(lines)
 
 
@@ -32,9 +38,8 @@ def metric_lines(metrics: dict) -> list[str]:
     lines = []
     for name, number in metrics.items():
         low, high = number["ci95"]
-        title = name.replace("top", "top-").replace("_", " ")
         lines.append(
-            f"  {title:<20} {number['value']:7.2%}   95 % interval {low:.1%} to {high:.1%}   "
+            f"  {_title(name):<20} {number['value']:7.2%}   95 % interval {low:.1%} to {high:.1%}   "
             f"({number['level']} level, chance {number['chance']:.1%})"
         )
     return lines
@@ -52,3 +57,85 @@ def _looks(settings: dict) -> str:
     if settings.get("distinct_frames"):
         parts.append(f"{settings['distinct_frames']} distinct frames")
     return "".join(f", {part}" for part in parts)
+
+
+def markdown(report: dict) -> str:
+    """`report.md`: what a paper says of such an evaluation, in Markdown."""
+    rows = [
+        f"| {_title(name)} | {number['value']:.2%} | {number['ci95'][0]:.1%} to {number['ci95'][1]:.1%} | "
+        f"{number['chance']:.1%} |"
+        for name, number in report["metrics"].items()
+    ]
+    table = ["| | value | 95 % interval | chance |", "|---|---|---|---|", *rows, ""] if rows else []
+    lines = [
+        f"# {report['model']['name']} on {report['dataset']['title']}",
+        "",
+        *table,
+        f"Verdict: {verdict_line(report)}.",
+        "",
+        "## Methods",
+        "",
+        methods(report),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def methods(report: dict) -> str:
+    """How the numbers of a report came about, as a paragraph for a paper."""
+    model, dataset, counts, environment = (report[part] for part in ("model", "dataset", "counts", "environment"))
+    settings, population = report["settings"], counts["population"]
+    words = [
+        f"We evaluated {model['name']} ({model['classes']} classes"
+        + (f", weights SHA-256 {model['weights_sha256'][:12]}" if model["weights_sha256"] else "")
+        + f") on {dataset['title']}.",
+        f"Of {population.get('annotations', population.get('found', counts['listed'])):,} videos of this split, "
+        f"{counts['listed']:,} were listed (in an order with seed {settings['seed']}), {counts['scored']:,} scored, "
+        f"and {counts['failed']:,} could not be read; the SHA-256 of the sorted ids of the scored ones begins with "
+        f"{dataset['fingerprint'][:12]}.",
+        protocol_in_words(Protocol.from_dict(report["protocol"])),
+        f"Pixels were scaled to {model['value_range'][0]:g} to {model['value_range'][1]:g}"
+        + (", then standardised by channel" if model["mean_std"] else "")
+        + f"; the network ran in {settings['precision']} ({model['runtime']}).",
+        *_odd_looks(settings),
+        _accuracy_sentence(report),
+        f"We used vidbench at commit {environment['commit'] or 'unknown'} with Python {environment['python']}, "
+        f"TensorFlow {environment.get('tensorflow', '–')}, Keras {environment.get('keras', '–')}, NumPy "
+        f"{environment['numpy']}, OpenCV {environment.get('opencv', '–')} and PyAV {environment.get('av', '–')} on "
+        f"{environment['usable_cpus']} processors ({environment['cpu']}).",
+        *_published_sentence(report),
+    ]
+    return " ".join(words)
+
+
+def _odd_looks(settings: dict) -> list[str]:
+    looks = _looks(settings).removeprefix(", ")
+    return [f"The model was shown {looks}."] if looks else []
+
+
+def _accuracy_sentence(report: dict) -> str:
+    if not report["metrics"]:
+        return "No accuracy was computed."
+    parts = [
+        f"{_title(name)} {'accuracy ' * name.startswith('top')}is {number['value']:.2%} "
+        f"(95 % interval {number['ci95'][0]:.1%} to {number['ci95'][1]:.1%})"
+        for name, number in report["metrics"].items()
+    ]
+    level = report["metrics"]["top1"]["level"]
+    return (
+        f"At {level} level {', '.join(parts)}; intervals are Wilson's, or a bootstrap over recordings where several "
+        "videos are of one; normal within classes for the mean class accuracy."
+    )
+
+
+def _published_sentence(report: dict) -> list[str]:
+    if report["published"] is None:
+        return []
+    told = f"Published is {row_in_words(report['published'])}, by {report['published']['source']}"
+    reasons = "; ".join(report["reasons"])
+    return [f"{told}; it is not comparable: {reasons}." if reasons else f"{told}."]
+
+
+def _title(name: str) -> str:
+    """A metric's name for people: top1 → top-1."""
+    return name.replace("top", "top-").replace("_", " ")

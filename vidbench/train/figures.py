@@ -32,7 +32,7 @@ def _examples(settings: TrainSettings, folder: Path) -> list[Path]:
     model = load_model(folder / "best.keras")
     _, videos = list_videos(wanted)
     paths = []
-    for outcome in score(model, loader_of(wanted, videos[:EXAMPLES], model)):
+    for outcome in score(model, loader_of(wanted, videos[:EXAMPLES], model.spec.protocol)):
         if isinstance(outcome, Prediction):
             paths.append(folder / "examples" / f"{len(paths)}.png")
             _write(_example(outcome.sample, outcome.probabilities, model.spec.classes), paths[-1])

@@ -80,7 +80,8 @@ def fine_tune(
     protocol = start.spec.protocol.override(num_frames, frame_rate, views, None, "repeat")
     seen = f"{len(train):,} videos of {len(labels)} classes"
     before = f", before that {start.spec.domain}" if start.source else ""
-    spec = replace(start.spec.with_protocol(protocol), domain=seen + before, provenance={"began_with": start.weights})
+    told = {"domain": seen + before, "provenance": {"began_with": start.weights}, "overridden": {}}
+    spec = replace(start.spec.with_protocol(protocol), **told)
     if precision == "bfloat16":
         keep_short_kernels(start.network, (protocol.num_frames, *protocol.frame_size, 3))
     wanted = Plan(epochs=epochs, **plan)

@@ -184,6 +184,8 @@ def run_spec(settings: TrainSettings, start: Start, protocol: Protocol, data: Tr
         start.spec.with_protocol(protocol),
         name=run_name(settings),
         domain=f"{seen}, before that {before}" if before else seen,
+        trained_on=tuple(dict.fromkeys((*(start.spec.trained_on if start.source else ()), settings.dataset_id))),
+        overridden={},
         provenance={
             "command": command_of(settings),
             "architecture": start.network.name,

@@ -29,7 +29,7 @@ def kinetics(data_dir: Path | None, split: str = "val", version: str = "400", po
     root = data_dir or ROOT / "data" / "raw" / "kinetics" / str(version) / split
     root = existing(root / split if (root / split).is_dir() else root, "kinetics")
     labels = {}
-    if table := _annotations(root, split):
+    if table := annotation_table(root, split):
         labels = dict(kinetics_rows(table))
     clips = [path for path in video_files(root) if KINETICS_NAME.fullmatch(path.stem)]
     clips.sort(key=lambda path: path.parent.name == REPLACEMENTS)  # last: they stand for corrupt ones of the same name
@@ -54,7 +54,7 @@ def kinetics(data_dir: Path | None, split: str = "val", version: str = "400", po
     return Dataset("kinetics", split, tuple(videos), classes, counts, notes)
 
 
-def _annotations(root: Path, split: str) -> Path | None:
+def annotation_table(root: Path, split: str) -> Path | None:
     """The annotation table of a split: K600's `.txt` is complete where its `.csv` is not, so it goes first."""
     for place in (root, root.parent, root.parent / "annotations"):
         for suffix in (".txt", ".csv"):
