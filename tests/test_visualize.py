@@ -49,3 +49,19 @@ def test_figures_show_what_they_are_given():
     assert guess.patches[1].get_facecolor() != guess.patches[0].get_facecolor()
     accuracy = visualize.accuracy_bars(["m"], [0.5], [(0.4, 0.6)], 0.125).axes[0]
     assert accuracy.lines and accuracy.patches[0].get_width() == 0.5
+
+
+def test_a_comparison_shows_intervals_and_the_line_of_no_difference():
+    runs = [{"name": "a$x$", "value": 0.5, "ci95": (0.4, 0.6)}, {"name": "b", "value": 0.7, "ci95": (0.6, 0.8)}]
+    pairs = [
+        {"name": "a vs b", "difference": -0.2, "ci95": (-0.3, -0.1)},
+        {"name": "b vs c", "difference": 0.1, "ci95": (-0.1, 0.3)},
+    ]
+    above, below = visualize.comparison(runs, pairs).axes
+    assert [line.get_xdata()[0] for line in above.lines] == [50, 70]
+    spans = [collection.get_segments()[0][:, 0].tolist() for collection in below.collections]
+    assert spans == [[-30, -10], [pytest.approx(-10), 30]]
+    assert below.lines[-1].get_xdata() == [0, 0]
+    assert [label.get_text() for label in above.get_yticklabels()] == [r"a\$x\$", "b"]
+    colors = [line.get_color() for line in below.lines[:2]]
+    assert colors == [visualize.WRONG, visualize.UNSURE]

@@ -90,7 +90,7 @@ def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
     """Add a flag for every field of a settings class."""
     for item in fields(settings):
         if item.metadata["positional"]:
-            parser.add_argument(item.name, nargs="+", metavar="VIDEO", help=item.metadata["help"])
+            parser.add_argument(item.name, nargs="+", metavar=item.metadata["metavar"], help=item.metadata["help"])
             continue
         flags = [f"--{name.replace('_', '-')}" for name in (item.name, *item.metadata["also"])]
         kind = _plain_type(item.type)

@@ -163,9 +163,15 @@ def evaluate(
 def prediction_row(prediction: Prediction, classes: tuple[str, ...], top_n: int) -> dict[str, str]:
     """`video_id, label, pred_1, score_1, …`: names and probabilities of the best classes, as text."""
     row = {"video_id": prediction.video.video_id, "label": prediction.video.label or ""}
-    for place, index in enumerate(ranking(prediction.probabilities)[:top_n], start=1):
+    return row | best_classes(prediction.probabilities, classes, top_n)
+
+
+def best_classes(probabilities: np.ndarray, classes: tuple[str, ...], top_n: int) -> dict[str, str]:
+    """(C,) probabilities → `pred_1, score_1, …`: names and probabilities of the best classes, as text."""
+    row = {}
+    for place, index in enumerate(ranking(probabilities)[:top_n], start=1):
         row[f"pred_{place}"] = classes[index]
-        row[f"score_{place}"] = f"{prediction.probabilities[index]:.6g}"
+        row[f"score_{place}"] = f"{probabilities[index]:.6g}"
     return row
 
 

@@ -362,14 +362,14 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()[:ID_BYTES]
 
 
-def differences(before: dict, now: dict, inside: str = "") -> Iterator[str]:
+def differences(before: dict, now: dict, inside: str = "", there: str = "there", here: str = "here") -> Iterator[str]:
     """What differs between two identities, field by field: "protocol clips is 10 there and 1 here"."""
     for key in sorted(before.keys() | now.keys()):
-        there, here = before.get(key), now.get(key)
-        if isinstance(there, dict) and isinstance(here, dict):
-            yield from differences(there, here, f"{inside}{key} ")
-        elif there != here:
-            yield f"{inside}{key} is {_short(there)} there and {_short(here)} here"
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from differences(old, new, f"{inside}{key} ", there, here)
+        elif old != new:
+            yield f"{inside}{key} is {_short(old)} {there} and {_short(new)} {here}"
 
 
 def _short(value) -> str:

@@ -10,6 +10,7 @@ from PIL import Image
 from vidbench.utils import written_whole
 
 RIGHT, WRONG, PLAIN = "#2a7f62", "#c8553d", "#5b7db1"  # told apart by people who see red and green alike
+UNSURE = "#777777"
 
 
 def tile(clips: np.ndarray, columns: int) -> np.ndarray:
@@ -126,10 +127,46 @@ def learning_curves(rows: Sequence[dict], chance: float | None = None):
     return figure
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float]):
+def comparison(runs: Sequence[dict], pairs: Sequence[dict]):
+    """Accuracies of runs above, paired differences below, each with its 95 % interval; a line at no difference.
+
+    runs: `name`, `value` and `ci95` (fractions); pairs: `name`, `difference` and `ci95`. A difference whose interval
+    holds zero is grey, others are green where the first run is better, else red.
+    """
+    width = 5 + 0.08 * max(len(row["name"]) for row in (*runs, *pairs))
+    height = 0.38 * (len(runs) + len(pairs)) + 1.6
+    figure, axes = _figure(2, 1, (width, height), height_ratios=[len(runs), len(pairs)])
+    _spans(axes[0], [run["name"] for run in runs], [(run["value"], run["ci95"], PLAIN) for run in runs])
+    axes[0].set_xlabel("top-1 accuracy in %, 95 % interval")
+    colors = [RIGHT if pair["ci95"][0] > 0 else WRONG if pair["ci95"][1] < 0 else UNSURE for pair in pairs]
+    marks = [(pair["difference"], pair["ci95"], color) for pair, color in zip(pairs, colors, strict=True)]
+    _spans(axes[1], [pair["name"] for pair in pairs], marks)
+    axes[1].axvline(0, color="#222222", linewidth=1, zorder=0)
+    axes[1].set_xlabel("difference in points, paired 95 % interval")
+    return figure
+
+
+def _spans(axis, names: Sequence[str], marks: Sequence[tuple[float, tuple[float, float], str]]) -> None:
+    """One row a mark: its value (a fraction, shown in %), its interval and its colour."""
+    for row, (value, (low, high), color) in enumerate(marks):
+        axis.hlines(row, 100 * low, 100 * high, color=color, linewidth=2.5)
+        axis.plot(100 * value, row, "o", color=color)
+    axis.set_yticks(range(len(names)), [name.replace("$", r"\$") for name in names])  # $ would begin a formula
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.grid(axis="x", color="#dddddd", linewidth=0.7)
+    axis.set_axisbelow(True)
+
+
+def save_figure(figure, path: Path) -> None:
+    """Write a figure to a file, whole or not at all, in the format that the file's name ends in: .png, .svg …"""
+    with written_whole(path, "wb") as file:
+        figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=120)
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float], **options):
     """A figure that pyplot does not hold on to, so that a notebook shows it once, and its axes as a flat list."""
     import matplotlib.pyplot as plt  # half a second that importing the kit must not cost
 
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
     plt.close(figure)
     return figure, axes.ravel()

@@ -1,11 +1,13 @@
 """Every setting of a command, once: a frozen dataclass from which flags, argfiles and help derive."""
 
+from vidbench.arguments.compare import CompareSettings
 from vidbench.arguments.evaluate import EvaluateSettings, PredictSettings
 from vidbench.arguments.shared import DataSettings, LoadingSettings, ModelSettings
 from vidbench.arguments.split import SplitSettings
 from vidbench.arguments.train import TrainSettings
 
 __all__ = [
+    "CompareSettings",
     "DataSettings",
     "EvaluateSettings",
     "LoadingSettings",

@@ -42,5 +42,5 @@ class EvaluateSettings(DataSettings, ModelSettings):
 class PredictSettings(ModelSettings):
     """The flags of scripts/predict.py."""
 
-    videos: tuple = setting((), "video files, folders of videos or folders of frames", positional=True)
+    videos: tuple = setting((), "video files, folders of videos or folders of frames", metavar="VIDEO", positional=True)
     json: bool = setting(False, "print JSON in place of a table")

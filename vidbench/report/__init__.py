@@ -5,7 +5,7 @@ from vidbench.report.enough import Enough
 from vidbench.report.environment import environment
 from vidbench.report.files import write_files
 from vidbench.report.ledger import write_ledger
-from vidbench.report.numbers import accuracies, count, record_of, summary, timing_of
+from vidbench.report.numbers import accuracies, count, groups_of, record_of, summary, timing_of
 from vidbench.report.shards import merge
 from vidbench.report.text import metric_lines, table
 from vidbench.report.verify import verify
@@ -16,6 +16,7 @@ __all__ = [
     "confident_mistakes",
     "count",
     "environment",
+    "groups_of",
     "merge",
     "metric_lines",
     "record_of",

@@ -12,7 +12,6 @@ from vidbench.models import load_model
 from vidbench.predict import Prediction, score
 from vidbench.prepare import list_videos, loader_of
 from vidbench.train.scoring import evaluation
-from vidbench.utils import written_whole
 
 EXAMPLES = 4  # clips that are shown
 SHOWN = 5  # classes a clip
@@ -21,7 +20,7 @@ SHOWN = 5  # classes a clip
 def draw_figures(settings: TrainSettings, folder: Path, rows: list[dict]) -> list[Path]:
     """Write `curves.png` and, for MLflow, `examples/<n>.png` into a run's folder; returns their paths."""
     paths = [folder / "curves.png"]
-    _write(visualize.learning_curves(rows), paths[0])
+    visualize.save_figure(visualize.learning_curves(rows), paths[0])
     if settings.mlflow:
         paths += _examples(settings, folder)
     return paths
@@ -35,7 +34,7 @@ def _examples(settings: TrainSettings, folder: Path) -> list[Path]:
     for outcome in score(model, loader_of(wanted, videos[:EXAMPLES], model.spec.protocol)):
         if isinstance(outcome, Prediction):
             paths.append(folder / "examples" / f"{len(paths)}.png")
-            _write(_example(outcome.sample, outcome.probabilities, model.spec.classes), paths[-1])
+            visualize.save_figure(_example(outcome.sample, outcome.probabilities, model.spec.classes), paths[-1])
     return paths
 
 
@@ -45,8 +44,3 @@ def _example(sample: Sample, probabilities: np.ndarray, classes: tuple[str, ...]
     frames = sample.clip().frames
     names = [classes[index] for index in best]
     return visualize.probability_bars(frames[len(frames) // 2], probabilities[best], names, sample.video.label)
-
-
-def _write(figure, path: Path) -> None:
-    with written_whole(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=120)
