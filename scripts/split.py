@@ -8,6 +8,7 @@ from vidbench.commands import command_errors, parse_settings
 def main() -> None:
     with command_errors("split") as ending:
         from vidbench.arguments import SplitSettings  # here, so that Ctrl-C while they load ends as it does later
+        from vidbench.data.datasets import ROOT
         from vidbench.data.splitting import split_folder, split_table
 
         settings = parse_settings(SplitSettings, prog="split.py", description=__doc__)
@@ -21,6 +22,11 @@ def main() -> None:
             group_by=settings.group_by,
             seed=settings.seed,
             overwrite=settings.overwrite,
+            progress=True,
+            cache_dir=settings.cache_dir or ROOT / "data" / "cache",
+            workers=settings.workers,
+            decode_timeout=settings.decode_timeout,
+            frames_fps=settings.frames_fps,
         )
         print(split_table(videos))
         print(f"written to {settings.folder}: annotations.json, train.csv, val.csv, test.csv")

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -34,6 +35,20 @@ def write_video(path: Path, frames: np.ndarray, fps: int = 10, codec: str = "ffv
             box.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         box.mux(stream.encode())
     return path
+
+
+def drawn_scene(seed: int, num_frames: int = 30, height: int = 96, width: int = 128) -> np.ndarray:
+    """(T, H, W, 3) uint8: a patchwork that no other seed has, over which a bright block wanders."""
+    rng = np.random.default_rng(seed)
+    patches = rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    ground = cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC)
+    frames = np.repeat(ground[None], num_frames, axis=0)
+    tops, lefts = (rng.integers(0, side - 24, 2) for side in (height, width))
+    for index, frame in enumerate(frames):
+        share = index / max(1, num_frames - 1)
+        top, left = (round(ends[0] + share * (ends[1] - ends[0])) for ends in (tops, lefts))
+        frame[top : top + 24, left : left + 24] = (250, 240, 10)
+    return frames
 
 
 def solid(color: tuple[int, int, int], num_frames: int = 6, height: int = 16, width: int = 16) -> np.ndarray:

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from vidbench.arguments import CompareSettings, EvaluateSettings, SplitSettings, TrainSettings
+from vidbench.arguments import CheckSettings, CompareSettings, EvaluateSettings, SplitSettings, TrainSettings
 from vidbench.commands import parse_settings
 from vidbench.train.setup import plan_of
 
@@ -54,7 +54,7 @@ def test_every_flag_is_in_the_readme_and_in_the_config():
         name = item.name.replace("_", "-")
         for page in (README, training):
             assert f"--{name}" in page or f"--no-{name}" in page, name
-    for item in (*fields(SplitSettings), *fields(CompareSettings)):
+    for item in (*fields(SplitSettings), *fields(CheckSettings), *fields(CompareSettings)):
         assert item.metadata["positional"] or f"--{item.name.replace('_', '-')}" in README, item.name
 
 

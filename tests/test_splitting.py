@@ -7,8 +7,9 @@ from collections import defaultdict
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import COLORS, solid, write_video
+from conftest import COLORS, drawn_scene, solid, write_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,9 +17,11 @@ from PIL import Image
 from vidbench.arguments import SplitSettings
 from vidbench.commands import as_argfile, parse_settings
 from vidbench.data.datasets import load_dataset
+from vidbench.data.looks import look
 from vidbench.data.records import Video
 from vidbench.data.splitting import (
     copies,
+    joined_by_looks,
     known_group,
     split_folder,
     split_table,
@@ -145,6 +148,60 @@ def test_clips_of_one_source_stay_together(assets):
     done = split_videos(videos, (80, 20))
     assert {video.split for video in done} == {"train", "val"}
     assert len({(video.group, video.split) for video in done}) == len({video.group for video in done})
+
+
+def scenes(root: Path) -> Path:
+    """Two classes of four different videos, and copies of two of them."""
+    for number in range(8):
+        write_video(root / ("run" if number < 4 else "sit") / f"{number}.mkv", drawn_scene(number, 12, 48, 64))
+    mirrored = np.ascontiguousarray(drawn_scene(1, 12, 48, 64)[:, :, ::-1])
+    write_video(root / "run" / "mirrored.mp4", mirrored, codec="libx264", crf="23")
+    write_video(root / "sit" / "trimmed.mkv", drawn_scene(5, 12, 48, 64)[3:])
+    (root / "sit" / "exact.mkv").write_bytes((root / "sit" / "5.mkv").read_bytes())
+    return root
+
+
+def test_group_by_auto_keeps_copies_together(tmp_path, caplog):
+    root = scenes(tmp_path / "data")
+    (root / "sit" / "bad.mp4").write_text("no video")
+    options = {"ratios": (1, 1), "group_by": "auto", "cache_dir": tmp_path / "cache", "workers": 1}
+    for seed in range(3):
+        done = split_folder(root, tmp_path / "out", seed=seed, overwrite=True, **options)
+        assert {video.video_id: video.group for video in done if video.group} == {
+            "run/1.mkv": "run/1.mkv",
+            "run/mirrored.mp4": "run/1.mkv",
+            "sit/5.mkv": "sit/5.mkv",
+            "sit/exact.mkv": "sit/5.mkv",
+            "sit/trimmed.mkv": "sit/5.mkv",
+        }
+        where = splits_of(done)
+        assert where["run/1.mkv"] == where["run/mirrored.mp4"]
+        assert where["sit/5.mkv"] == where["sit/exact.mkv"] == where["sit/trimmed.mkv"]
+    assert "1 of 12 videos cannot be read and are grouped by name alone, e.g. sit/bad.mp4" in caplog.text
+    assert json.loads((tmp_path / "out" / "annotations.json").read_text())["group_by"] == "auto"
+    with pytest.raises(UserError, match=r"holds annotations\.json and train\.csv"):
+        split_folder(root, tmp_path / "out", **options)
+
+
+def test_group_by_auto_joins_what_names_and_looks_tell(tmp_path):
+    files = {"v_Run_g01_c01": 1, "v_Run_g01_c02": 2, "v_Run_g02_c01": 2, "v_Run_g03_c01": 3, "other": 1, "alone": 4}
+    for name, seed in files.items():
+        write_video(tmp_path / "Run" / f"{name}.mkv", drawn_scene(seed, 12, 48, 64))
+    videos = videos_below(tmp_path)
+    joined = joined_by_looks(with_groups(videos), [look(video) for video in videos])
+    assert {Path(video.video_id).stem: video.group for video in joined} == {
+        "v_Run_g01_c01": "Run_g01", "v_Run_g01_c02": "Run_g01", "v_Run_g02_c01": "Run_g01", "other": "Run_g01",
+        "v_Run_g03_c01": "Run_g03", "alone": None,
+    }  # fmt: skip
+
+
+def test_group_by_auto_takes_folders_of_frames(tmp_path):
+    for name, seed in (("a", 1), ("b", 2), ("c", 3), ("d", 2)):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        for number, frame in enumerate(drawn_scene(seed, 6, 48, 64)):
+            Image.fromarray(frame).save(tmp_path / "run" / name / f"{number}.png")
+    done = split_folder(tmp_path, tmp_path / "out", ratios=(1, 1), group_by="auto", workers=1)
+    assert [video.group for video in done] == [None, "run/b", None, "run/b"]
 
 
 # ------------------------------------------------------------------ what is listed

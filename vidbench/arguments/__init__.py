@@ -1,5 +1,6 @@
 """Every setting of a command, once: a frozen dataclass from which flags, argfiles and help derive."""
 
+from vidbench.arguments.check import CheckSettings
 from vidbench.arguments.compare import CompareSettings
 from vidbench.arguments.evaluate import EvaluateSettings, PredictSettings
 from vidbench.arguments.shared import DataSettings, LoadingSettings, ModelSettings
@@ -7,6 +8,7 @@ from vidbench.arguments.split import SplitSettings
 from vidbench.arguments.train import TrainSettings
 
 __all__ = [
+    "CheckSettings",
     "CompareSettings",
     "DataSettings",
     "EvaluateSettings",

@@ -18,8 +18,15 @@ class SplitSettings:
     group_by: str | None = setting(
         None,
         "videos in whose path below --root this finds the same (its first group, else the whole match) stay "
-        "together (default: what names as in UCF-101, HMDB51 and Kinetics tell, else each video alone)",
-        metavar="REGEX",
+        "together (default: what names as in UCF-101, HMDB51 and Kinetics tell, else each video alone); auto: so do "
+        "videos that show the same, also re-encoded, mirrored or trimmed, beside what names tell",
+        metavar="REGEX|auto",
+    )
+    workers: int | None = setting(None, "decoding processes of --group-by auto (default: the processors at hand)")
+    decode_timeout: float = setting(60.0, "seconds after which --group-by auto gives a video up")
+    frames_fps: float = setting(25.0, "frames a second that folders of frames are taken to have")
+    cache_dir: Path | None = setting(
+        None, "where what videos look like is kept (default: data/cache of the repository)"
     )
     seed: int = setting(0, "of the order in which videos are shared out")
     out: Path | None = setting(None, "where annotations.json, train.csv, val.csv, test.csv go (default: --root)")
@@ -30,6 +37,8 @@ class SplitSettings:
         if self.root is None:
             raise UserError("--root DIR is needed: the folder of the videos")
         above(self, "seed", -1)
+        for name in ("workers", "decode_timeout", "frames_fps"):
+            above(self, name, 0)
         if self.group_by is not None:
             try:
                 re.compile(self.group_by)

@@ -56,7 +56,7 @@ def cache_key(video: Video, protocol: Protocol, frames_fps: float, cache_dir: Pa
 def cache_path(cache_dir: Path, key: str, kind: str = "clips") -> Path:
     """Where the clip of a key lies; the first two digits spread 20,000 files over 256 folders.
 
-    kind: "clips", or "features" for what `vidbench.probing` keeps.
+    kind: "clips", "features" for what `vidbench.probing` keeps, or "looks" for what `vidbench.data.looks` does.
     """
     return cache_dir / kind / key[:2] / f"{key}.npy"
 
@@ -136,7 +136,7 @@ def identity(path: Path, cache_dir: Path) -> str:
 
 def sweep(cache_dir: Path) -> None:
     """Remove what killed writers left: files that were begun over a day ago and never finished."""
-    for kind in ("clips", "features"):
+    for kind in ("clips", "features", "looks"):
         for part in cache_dir.glob(f"{kind}/*/.*.part"):
             with contextlib.suppress(OSError):
                 if time.time() - part.stat().st_mtime > 86_400:

@@ -1,28 +1,32 @@
 """Videos of one's own → train, val and test: stratified by class, no recording in two of them, no file moved."""
 
 import contextlib
-import hashlib
 import logging
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+from tqdm.auto import tqdm
+
 from vidbench.data.balance import assign
 from vidbench.data.datasets import DATASETS
-from vidbench.data.datasets.annotated import TABLES, Recipe, write_annotations
+from vidbench.data.datasets.annotated import TABLES, Recipe, check_free, write_annotations
 from vidbench.data.datasets.kinetics import KINETICS_NAME
 from vidbench.data.datasets.splits import HMDB51_TAGS, UCF101_NAME
 from vidbench.data.datasets.tables import read_table, video_files
+from vidbench.data.doubles import connected, copies, find_doubles
 from vidbench.data.images import is_frame
+from vidbench.data.load import Failure
+from vidbench.data.looks import Looks, looks_of
 from vidbench.data.records import Video
-from vidbench.utils import UserError, sha256_of
+from vidbench.utils import UserError
 
 SPLITS = tuple(TABLES)  # train, val, test
-TAIL_BYTES = 65_536  # files of one size that end alike are read to see whether they are copies
+AUTO = "auto"  # as --group-by: by what videos look like, too
 log = logging.getLogger(__name__)
 
 
@@ -35,14 +39,25 @@ def split_folder(
     group_by: str | None = None,
     seed: int = 0,
     overwrite: bool = False,
+    progress: bool = False,
+    **looking,
 ) -> list[Video]:
     """Split the videos below `root` and write `annotations.json` and its tables into `out`; returns the videos.
 
+    group_by: see `with_groups`; "auto" decodes the videos and keeps doubles together, see `joined_by_looks`
+    looking: options of `looks_of`
     No video is moved. Raises UserError for whatever the user can mend; nothing is written then.
     """
     if gt_csv and gt_csv.resolve() in [(out / name).resolve() for name in TABLES.values()]:
         raise UserError(f"{gt_csv} would be overwritten: choose another --out")
-    videos = split_videos(with_groups(videos_below(root, gt_csv), group_by), ratios, seed)
+    videos = videos_below(root, gt_csv)
+    if group_by == AUTO:
+        check_free(out, overwrite)
+        seen = list(tqdm(looks_of(videos, **looking), total=len(videos), disable=not progress, unit="video"))
+        videos = joined_by_looks(with_groups(videos), seen)
+    else:
+        videos = with_groups(videos, group_by)
+    videos = split_videos(videos, ratios, seed)
     write_annotations(out, root, videos, Recipe(seed, tuple(ratios), group_by), overwrite)
     warn_of_copies(videos)
     return videos
@@ -125,6 +140,39 @@ def with_groups(videos: Iterable[Video], group_by: str | None = None) -> list[Vi
     return [replace(video, group=group) for video, group in zip(videos, groups, strict=True)]
 
 
+def joined_by_looks(videos: Sequence[Video], seen: Sequence[Looks | Failure]) -> list[Video]:
+    """The videos with one group for all that are doubles of each other (`find_doubles`) or have a group in common.
+
+    seen: what each looks like; one that cannot be read keeps the group it has, and is warned of. A joined group has
+    the name that sorts first of its videos' groups, else of their ids.
+    """
+    failed = [found for found in seen if isinstance(found, Failure)]
+    if failed:
+        told = f"{failed[0].video.video_id} ({failed[0].reason})"
+        log.warning(
+            "%d of %d videos cannot be read and are grouped by name alone, e.g. %s", len(failed), len(seen), told
+        )
+    doubles, crowded = find_doubles(videos, [None if isinstance(found, Failure) else found for found in seen])
+    if crowded:
+        log.warning("pictures that more than a hundred videos share were not compared: %d", crowded)
+    pairs = [(pair.first, pair.second) for pair in doubles]
+    first_of: dict[str, int] = {}
+    for place, video in enumerate(videos):
+        if video.group is not None:
+            pairs.append((first_of.setdefault(video.group, place), place))
+    parts: dict[int, list[int]] = defaultdict(list)
+    for place, root in enumerate(connected(len(videos), pairs)):
+        parts[root].append(place)
+    joined = list(videos)
+    for places in parts.values():
+        if len(places) > 1:
+            named = [videos[place].group for place in places if videos[place].group is not None]
+            name = min(named or [videos[place].video_id for place in places])
+            for place in places:
+                joined[place] = replace(videos[place], group=name)
+    return joined
+
+
 def known_group(name: str, label: str) -> str | None:
     """The recording that a file name tells, by the rules of UCF-101, HMDB51 and Kinetics; None for other names.
 
@@ -178,30 +226,6 @@ def _check_sizes(groups: dict[str, Counter], parts: int) -> None:
 
 
 # ------------------------------------------------------------------ what to know of it
-
-
-def copies(videos: Iterable[Video]) -> Iterator[list[Video]]:
-    """Videos whose files hold the same bytes, two or more at a time; folders of frames are not looked into."""
-    alike: list[list[Video]] = [list(videos)]
-    for fingerprint in (_size, _tail_sha256, sha256_of):  # each is asked only of those that were alike so far
-        parts: dict = defaultdict(list)
-        for number, candidates in enumerate(alike):
-            for video in candidates:
-                with contextlib.suppress(OSError):  # a file that cannot be read is no copy; scoring it will say more
-                    if video.path and video.path.is_file() and video.path.stat().st_size:
-                        parts[number, fingerprint(video.path)].append(video)
-        alike = [candidates for candidates in parts.values() if len(candidates) > 1]
-    yield from alike
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
-
-
-def _tail_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(max(0, _size(path) - TAIL_BYTES))
-        return hashlib.sha256(file.read()).hexdigest()
 
 
 def warn_of_copies(videos: Iterable[Video]) -> None:

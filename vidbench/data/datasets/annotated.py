@@ -23,7 +23,9 @@ class Recipe:
 
     seed: int
     ratios: tuple[float, ...]  # of train, val and test; test may be left out
-    group_by: str | None  # a regular expression; None: the rules of UCF-101, HMDB51 and Kinetics, else the file
+    group_by: (
+        str | None
+    )  # a regular expression, "auto" (names and looks); None: the rules of UCF-101, HMDB51 and Kinetics, else the file
 
 
 @dataset("annotations")
@@ -71,6 +73,13 @@ def _video(row: dict, root: Path) -> Video:
     return Video(row["path"] + part, known, row["label"], row["split"], start, end, row.get("group"))
 
 
+def check_free(folder: Path, overwrite: bool = False) -> None:
+    """Raise UserError where `folder` holds one of the files of a split already, unless `overwrite`."""
+    there = [name for name in (ANNOTATIONS, *TABLES.values()) if (folder / name).exists()]
+    if there and not overwrite:
+        raise UserError(f"{folder} holds {' and '.join(there)} already: choose another --out, or --overwrite")
+
+
 def write_annotations(
     folder: Path, root: Path, videos: Sequence[Video], recipe: Recipe, overwrite: bool = False
 ) -> None:
@@ -80,10 +89,8 @@ def write_annotations(
     tables' paths are relative to the tables, as the data set `csv` takes them. Raises UserError where one of the
     files is there already, unless `overwrite`.
     """
+    check_free(folder, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    there = [name for name in (ANNOTATIONS, *TABLES.values()) if (folder / name).exists()]
-    if there and not overwrite:
-        raise UserError(f"{folder} holds {' and '.join(there)} already: choose another --out, or --overwrite")
     relative = Path(os.path.relpath(root.resolve(), folder.resolve()))
     for split, name in TABLES.items():
         with written_whole(folder / name) as file:
