@@ -1,4 +1,7 @@
+import gc
 import signal
+import sys
+import time
 
 import pytest
 
@@ -35,6 +38,25 @@ def test_an_interrupt_that_a_library_turned_into_another_error_is_still_one(caps
             raise ImportError("as NumPy does while it loads") from None
     assert caught.value.code == 130 and capsys.readouterr().err == "evaluate: interrupted\n"
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_that_python_discards_is_sent_again(capsys):
+    def interrupted(phase, info):
+        if not sent:
+            sent.append(phase)
+            signal.raise_signal(signal.SIGINT)
+
+    sent, hook = [], sys.unraisablehook
+    gc.callbacks.append(interrupted)
+    try:
+        with pytest.raises(SystemExit) as caught, command_errors("train"):
+            gc.collect()  # what its callbacks raise is discarded
+            assert sent
+            time.sleep(30)
+    finally:
+        gc.callbacks.remove(interrupted)
+    assert caught.value.code == 130 and capsys.readouterr().err == "train: interrupted\n"
+    assert sys.unraisablehook is hook
 
 
 def test_debug_lets_the_error_through():

@@ -1,5 +1,6 @@
 """What all commands share: flags and argfiles derived from a settings class, and how a command ends."""
 
+import _thread
 import argparse
 import csv
 import difflib
@@ -19,6 +20,7 @@ from typing import get_args
 
 from vidbench.utils import UserError, printable
 
+AGAIN_SECONDS = 0.05  # after which an interrupt that was lost is sent again
 METAVARS = {int: "N", float: "X", str: "NAME", Path: "PATH", bool: None}
 
 
@@ -187,13 +189,15 @@ def command_errors(name: str) -> Iterator[Ending]:
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """The SIGINTs that came inside the block.
+    """The SIGINTs that came inside the block; each ends it, whatever the main thread is doing then.
 
     Compiled modules that are interrupted while they load, NumPy's among them, may raise an ImportError instead of
-    the KeyboardInterrupt. Outside of the main thread, where Python handles no signals, the list stays empty.
+    the KeyboardInterrupt. One that is raised where Python discards exceptions (in a callback of the garbage collector,
+    as JAX has one, in `__del__`) is sent again. Outside of the main thread, where Python handles no signals, the list
+    stays empty.
     """
     seen: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
+    before, unraisable = signal.getsignal(signal.SIGINT), sys.unraisablehook
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield seen
         return
@@ -202,11 +206,21 @@ def _interrupts() -> Iterator[list[int]]:
         seen.append(number)
         before(number, frame)
 
+    def again(lost) -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):
+            unraisable(lost)
+            return
+        later = threading.Timer(AGAIN_SECONDS, _thread.interrupt_main)  # not from in here: it would be lost once more
+        later.daemon = True
+        later.start()
+
     signal.signal(signal.SIGINT, note)
+    sys.unraisablehook = again
     try:
         yield seen
     finally:
         signal.signal(signal.SIGINT, before)
+        sys.unraisablehook = unraisable
 
 
 def in_words(problem: Exception) -> str:
