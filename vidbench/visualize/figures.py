@@ -1,56 +1,16 @@
-"""Arrays → pictures: animated PNGs, which survive in saved notebooks, and figures."""
+"""Figures of clips, of data sets and of what models say of them."""
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from vidbench.utils import written_whole
-
-RIGHT, WRONG, PLAIN = "#2a7f62", "#c8553d", "#5b7db1"  # told apart by people who see red and green alike
-UNSURE = "#777777"
-
-
-def tile(clips: np.ndarray, columns: int) -> np.ndarray:
-    """(N, T, H, W, 3) uint8 → (T, rows * H, columns * W, 3): clips side by side, row after row; gaps stay black."""
-    number, frames, height, width, channels = clips.shape
-    rows = -(-number // columns)
-    full = np.zeros((rows * columns, frames, height, width, channels), clips.dtype)
-    full[:number] = clips
-    grid = full.reshape(rows, columns, frames, height, width, channels)
-    return grid.transpose(2, 0, 3, 1, 4, 5).reshape(frames, rows * height, columns * width, channels)
-
-
-def apng(frames: np.ndarray, fps: float, colors: int = 128) -> bytes:
-    """Frames (T, H, W, 3) uint8 RGB as an endless animated PNG with one palette of `colors` (2 to 256)."""
-    sample = Image.fromarray(np.concatenate(list(frames[:: max(1, len(frames) // 4)])))
-    palette = sample.quantize(colors, kmeans=3)  # a plain median cut turns light skin white
-    pages = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    file = io.BytesIO()
-    options = {"append_images": pages[1:], "duration": round(1000 / fps), "loop": 0, "optimize": True}
-    pages[0].save(file, format="PNG", save_all=True, **options)
-    return file.getvalue()
-
-
-def save_apng(frames: np.ndarray, path: Path, fps: float, colors: int = 128) -> None:
-    """Write `apng(frames, fps, colors)` to a file."""
-    with written_whole(path, "wb") as file:
-        file.write(apng(frames, fps, colors))
-
-
-def moving(frames: np.ndarray, fps: float = 6.0, colors: int = 64):
-    """Frames (T, H, W, 3) uint8 RGB as a picture that moves in a notebook, and still does in a saved one."""
-    from IPython.display import Image as Shown  # only notebooks have IPython
-
-    return Shown(data=apng(frames, fps, colors), format="png")
+from vidbench.visualize.style import PLAIN, RIGHT, UNSURE, WRONG, new_figure
 
 
 def film_strip(frames: np.ndarray, times: np.ndarray, columns: int = 8):
     """A figure of `columns` frames, evenly chosen of (T, H, W, 3), each under its time in seconds."""
     picked = np.linspace(0, len(frames) - 1, columns).round().astype(int)
-    figure, axes = _figure(1, columns, (1.6 * columns, 1.6))
+    figure, axes = new_figure(1, columns, (1.6 * columns, 1.6))
     for axis, index in zip(axes, picked, strict=True):
         axis.imshow(frames[index])
         axis.set_title(f"{times[index]:.2f} s", fontsize=9)
@@ -61,7 +21,7 @@ def film_strip(frames: np.ndarray, times: np.ndarray, columns: int = 8):
 def class_bars(labels: Sequence[str]):
     """A figure of how many of `labels` each class has."""
     names, counts = np.unique(list(labels), return_counts=True)
-    figure, (axis,) = _figure(1, 1, (6, 0.32 * len(names) + 0.8))
+    figure, (axis,) = new_figure(1, 1, (6, 0.32 * len(names) + 0.8))
     axis.barh(names, counts, color=PLAIN)
     axis.invert_yaxis()
     axis.xaxis.get_major_locator().set_params(integer=True)
@@ -72,7 +32,7 @@ def class_bars(labels: Sequence[str]):
 def frame_choice(num_frames: int, indices: np.ndarray):
     """A time line of a video's frames: those that `indices` takes once, more than once, or leaves out."""
     taken = np.bincount(indices, minlength=num_frames)
-    figure, (axis,) = _figure(1, 1, (9, 1.5))
+    figure, (axis,) = new_figure(1, 1, (9, 1.5))
     for times, color, name in ((0, "#cccccc", "left out"), (1, PLAIN, "taken"), (2, WRONG, "taken more than once")):
         places = np.flatnonzero(taken >= 2 if times == 2 else taken == times)
         axis.vlines(places, 0, 1 if times else 0.5, color=color, linewidth=2, label=f"{name}: {len(places)}")
@@ -84,7 +44,7 @@ def frame_choice(num_frames: int, indices: np.ndarray):
 
 def probability_bars(frame: np.ndarray, probabilities: np.ndarray, labels: Sequence[str], truth: str | None = None):
     """A frame (H, W, 3) beside bars of its classes' probabilities, likeliest first; the true one in green."""
-    figure, (left, right) = _figure(1, 2, (9, 0.3 * len(labels) + 1))
+    figure, (left, right) = new_figure(1, 2, (9, 0.3 * len(labels) + 1))
     left.imshow(frame)
     left.set_axis_off()
     right.barh(list(labels), probabilities, color=[RIGHT if name == truth else PLAIN for name in labels])
@@ -96,7 +56,7 @@ def probability_bars(frame: np.ndarray, probabilities: np.ndarray, labels: Seque
 
 def accuracy_bars(names: Sequence[str], values: Sequence[float], intervals: Sequence[tuple], chance: float):
     """Accuracies (fractions) with their 95 % intervals, and the level of chance as a dashed line."""
-    figure, (axis,) = _figure(1, 1, (7, 0.4 * len(names) + 0.9))
+    figure, (axis,) = new_figure(1, 1, (7, 0.4 * len(names) + 0.9))
     spans = np.abs(np.array(intervals).T - np.array(values))
     axis.barh(list(names), values, xerr=spans, color=PLAIN, ecolor="#222222", capsize=3)
     axis.axvline(chance, color=WRONG, linestyle="--", label=f"chance: {chance:.1%}")
@@ -110,7 +70,7 @@ def accuracy_bars(names: Sequence[str], values: Sequence[float], intervals: Sequ
 def learning_curves(rows: Sequence[dict], chance: float | None = None):
     """Loss and top-1 accuracy of train and val against epochs, of the rows of `history.csv`; the best one is marked."""
     epochs = [int(row["epoch"]) for row in rows]
-    figure, axes = _figure(1, 2, (9, 3.2))
+    figure, axes = new_figure(1, 2, (9, 3.2))
     for axis, name, title in zip(axes, ("loss", "top1"), ("cross-entropy", "top-1 accuracy"), strict=True):
         for split, color, marker in (("train", PLAIN, "o"), ("val", WRONG, "s")):
             values = [float(row[f"{split}_{name}"]) for row in rows]
@@ -135,7 +95,7 @@ def comparison(runs: Sequence[dict], pairs: Sequence[dict]):
     """
     width = 5 + 0.08 * max(len(row["name"]) for row in (*runs, *pairs))
     height = 0.38 * (len(runs) + len(pairs)) + 1.6
-    figure, axes = _figure(2, 1, (width, height), height_ratios=[len(runs), len(pairs)])
+    figure, axes = new_figure(2, 1, (width, height), height_ratios=[len(runs), len(pairs)])
     _spans(axes[0], [run["name"] for run in runs], [(run["value"], run["ci95"], PLAIN) for run in runs])
     axes[0].set_xlabel("top-1 accuracy in %, 95 % interval")
     colors = [RIGHT if pair["ci95"][0] > 0 else WRONG if pair["ci95"][1] < 0 else UNSURE for pair in pairs]
@@ -155,18 +115,3 @@ def _spans(axis, names: Sequence[str], marks: Sequence[tuple[float, tuple[float,
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.grid(axis="x", color="#dddddd", linewidth=0.7)
     axis.set_axisbelow(True)
-
-
-def save_figure(figure, path: Path) -> None:
-    """Write a figure to a file, whole or not at all, in the format that the file's name ends in: .png, .svg …"""
-    with written_whole(path, "wb") as file:
-        figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=120)
-
-
-def _figure(rows: int, columns: int, size: tuple[float, float], **options):
-    """A figure that pyplot does not hold on to, so that a notebook shows it once, and its axes as a flat list."""
-    import matplotlib.pyplot as plt  # half a second that importing the kit must not cost
-
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
-    plt.close(figure)
-    return figure, axes.ravel()

@@ -1,0 +1,43 @@
+"""Clips → animated PNGs, which move in notebooks and still do in saved ones."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vidbench.utils import written_whole
+
+
+def tile(clips: np.ndarray, columns: int) -> np.ndarray:
+    """(N, T, H, W, 3) uint8 → (T, rows * H, columns * W, 3): clips side by side, row after row; gaps stay black."""
+    number, frames, height, width, channels = clips.shape
+    rows = -(-number // columns)
+    full = np.zeros((rows * columns, frames, height, width, channels), clips.dtype)
+    full[:number] = clips
+    grid = full.reshape(rows, columns, frames, height, width, channels)
+    return grid.transpose(2, 0, 3, 1, 4, 5).reshape(frames, rows * height, columns * width, channels)
+
+
+def apng(frames: np.ndarray, fps: float, colors: int = 128) -> bytes:
+    """Frames (T, H, W, 3) uint8 RGB as an endless animated PNG with one palette of `colors` (2 to 256)."""
+    sample = Image.fromarray(np.concatenate(list(frames[:: max(1, len(frames) // 4)])))
+    palette = sample.quantize(colors, kmeans=3)  # a plain median cut turns light skin white
+    pages = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    file = io.BytesIO()
+    options = {"append_images": pages[1:], "duration": round(1000 / fps), "loop": 0, "optimize": True}
+    pages[0].save(file, format="PNG", save_all=True, **options)
+    return file.getvalue()
+
+
+def save_apng(frames: np.ndarray, path: Path, fps: float, colors: int = 128) -> None:
+    """Write `apng(frames, fps, colors)` to a file."""
+    with written_whole(path, "wb") as file:
+        file.write(apng(frames, fps, colors))
+
+
+def moving(frames: np.ndarray, fps: float = 6.0, colors: int = 64):
+    """Frames (T, H, W, 3) uint8 RGB as a picture that moves in a notebook, and still does in a saved one."""
+    from IPython.display import Image as Shown  # only notebooks have IPython
+
+    return Shown(data=apng(frames, fps, colors), format="png")
