@@ -334,7 +334,7 @@ def test_mistakes_in_tables_are_named(tmp_path, caplog):
     load_dataset("folder", "val", tmp_path / "d", label_map=tmp_path / "map.csv")
     assert "map.csv: the data has no label 'wlak'" in caplog.text
     (tmp_path / "x.csv").write_text("path,lable,split\na.mp4,run,train\n")
-    with pytest.raises(UserError, match="has no rows of split 'val'; it has train: choose with --split"):
+    with pytest.raises(UserError, match="has no rows of split 'val'; it has train: choose one of them"):
         load_dataset("csv", "val", csv_path=tmp_path / "x.csv")
     assert "a column named label" in load_dataset("csv", "train", csv_path=tmp_path / "x.csv").notes[0]
     with pytest.raises(UserError, match="--kinetics-version 700-2020"):
@@ -373,7 +373,7 @@ def test_annotations_of_a_split(tmp_path):
     ("rows", "changes", "message"),
     [
         ([row()], {"schema": 2}, "has schema 2, this version of vidbench reads 1"),
-        ([row(split="train")], {}, "has no videos of split 'val'; it has train: choose with --split"),
+        ([row(split="train")], {}, "has no videos of split 'val'; it has train: choose one of them"),
         ([row(), row()], {}, "run/a.mp4 stands twice"),
         ([row(start=3, end=1)], {}, "must lie after start_seconds"),
         ([row(start="soon")], {}, "is no annotations file of split.py"),

@@ -288,7 +288,7 @@ UINT8, FLOAT, INT32 = 2, 1, 6  # of ONNX's element types
 
 def test_an_onnx_file_of_others_needs_class_names(tmp_path, clips):
     path = onnx_file(tmp_path / "mean.onnx", [(FLOAT, [None, 4, 16, 12, 3])])
-    with pytest.raises(UserError, match=r"has no mean.json beside it: name its classes with --model-classes FILE"):
+    with pytest.raises(UserError, match=r"has no mean.json beside it, which names its classes .*--model-classes FILE"):
         load_model(path)
     model = load_model(path, classes=("r", "g", "b"))
     np.testing.assert_allclose(model(clips), clips.mean(axis=(1, 2, 3)) / 255, rtol=1e-5)

@@ -108,7 +108,7 @@ def run_script(folder, monkeypatch, capsys, *words):
     """What `classify.py` prints; it runs in this process, which spares the imports."""
     monkeypatch.setattr(sys, "argv", [str(folder / "classify.py"), *map(str, words)])
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
-    monkeypatch.setattr(sys, "tracebacklimit", 1000, raising=False)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     capsys.readouterr()
     runpy.run_path(str(SCRIPT), run_name="__main__")
     return capsys.readouterr().out
@@ -227,8 +227,19 @@ def test_it_runs_without_tensorflow_and_without_the_kit(hand, tmp_path):
     for ours, theirs in zip(got["predictions"], expected["predictions"], strict=True):
         assert ours["class"] == theirs["class"]
         assert ours["probability"] == pytest.approx(theirs["probability"], abs=1e-4)
-    done = run("classify.py", "nothing.mp4")
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "No such file" in done.stderr
+    (hand / "broken.mp4").write_bytes(b"no video, though long enough for one" * 40)
+    with av.open(str(hand / "tone.wav"), "w") as box:
+        sound = box.add_stream("pcm_s16le", rate=8000, layout="mono")
+        tone = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        tone.sample_rate = 8000
+        box.mux(sound.encode(tone))
+    for name, told in (
+        ("nothing.mp4", "No such file or directory"),
+        ("broken.mp4", "Invalid data found when processing input"),
+        ("tone.wav", "no video stream"),
+    ):
+        done = run("classify.py", name)
+        assert (done.returncode, done.stderr) == (1, f"error: {told}\n")
 
 
 def test_the_folder_holds_what_it_should(hand, classifier, videos):

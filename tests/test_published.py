@@ -123,7 +123,7 @@ def test_a_file_of_one_s_own_is_loaded_with_the_classes_of_as_many_outputs(netwo
 
 
 def test_other_classes_must_be_named(networks, files, clip):
-    with pytest.raises(UserError, match=r"mc3_18-3.pth tells 3 classes apart: name them with --model-classes"):
+    with pytest.raises(UserError, match=r"mc3_18-3.pth tells 3 classes apart and does not name them .*--model-classes"):
         load_model("mc3_18", weights=files[3])
     with pytest.raises(UserError, match=r"tells 3 classes apart, 2 names were given"):
         load_model("mc3_18", weights=files[3], classes=["a", "b"])

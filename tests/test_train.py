@@ -247,7 +247,7 @@ def test_killed_processes_go_on_from_the_last_whole_save(settings):
 def test_a_finished_run_is_left_as_it_is(trained, finished, caplog):
     _, before = trained
     after = train_run(finished)
-    assert "run is finished; --overwrite starts anew, more --epochs go on" in caplog.text
+    assert "run is finished; --overwrite starts anew, more --epochs go on, --export-only exports again" in caplog.text
     assert after["val"]["metrics"] == before["val"]["metrics"] and after["history"] == before["history"]
 
 
@@ -269,6 +269,23 @@ def test_another_run_is_refused_unless_overwritten(finished):
     best = str(settings.runs_dir / "run" / "best.keras")
     with pytest.raises(UserError, match="holds the weights to begin with, which --overwrite would remove"):
         train_run(replace(settings, model=best, overwrite=True))
+
+
+def test_what_another_run_is_is_said_in_words(finished, tmp_path, caplog):
+    with pytest.raises(
+        UserError, match=r"holds another run: other classes; other training videos; other val videos\. "
+    ):
+        train_run(replace(finished, classes=("red", "green")))
+    with pytest.raises(UserError, match=r"holds another run: it holds a training, this is a probe\. To go on"):
+        train_run(replace(finished, probe=True))
+    with TrainingFolder(tmp_path / "probe", {"probe": True, "seed": 1}) as folder:
+        folder.begin(finished, {})
+    with pytest.raises(UserError, match=r"holds another run: it holds a probe, this is a training\. To go on"):
+        TrainingFolder(tmp_path / "probe", {"probe": False, "plan": {"epochs": 1, "schedule": "cosine"}})
+    with pytest.raises(UserError, match="holds another run: plan learning_rate"):
+        train_run(replace(finished, epochs=3, learning_rate=0.5))
+    assert "under a cosine schedule" not in caplog.text  # it does not go on
+    assert train_run(replace(finished, epochs=3))["epochs"] == 3 and "under a cosine schedule" in caplog.text
 
 
 def test_other_labels_are_another_run():
@@ -304,6 +321,41 @@ def test_unreadable_clips_are_replaced_in_training_and_fail_in_val(settings, dat
     assert len(failures) == 2 and failures[1].startswith("red/0.mkv,")
     assert (report["val"]["counts"]["scored"], report["val"]["counts"]["failed"]) == (5, 1)
     assert "1 of 12 training videos cannot be read, other clips stood in 2 times" in train_table(report)
+
+
+def broken(data, folder, *patterns):
+    """A copy of the data set with unreadable files."""
+    shutil.copytree(data, folder)
+    for path in [path for pattern in patterns for path in folder.glob(pattern)]:
+        path.write_bytes(b"no video at all")
+    return folder
+
+
+def test_val_videos_are_looked_at_before_the_first_step(settings, data, tmp_path, monkeypatch):
+    from vidbench.train.loop import Training, check_readable
+
+    none = broken(data, tmp_path / "none", "val/*/*")
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "step", lambda *_: pytest.fail("a step was made"))
+        for more in ({}, {"probe": True}):
+            with pytest.raises(UserError, match="none of the val videos can be read"):
+                train_run(replace(settings, data_dir=none, **more))
+        train, val = (load_dataset("folder", split, none).videos for split in ("train", "val"))
+        with pytest.raises(UserError, match="none of the val videos can be read"):
+            fine_tune("tiny2plus1d", train, val, 1, num_frames=4, batch_size=4, workers=1, progress=False)
+    report = train_run(replace(settings, epochs=1))  # the folder was left free for another choice
+    assert report["status"] == "done"
+    one = broken(data, tmp_path / "one", "val/[bg]*/*", "val/red/0.mkv")
+    assert train_run(replace(settings, data_dir=one, name="one", epochs=1))["val"]["counts"]["scored"] == 1
+    check_readable([], lambda own: own + 1)  # another process can read one
+
+
+def test_a_class_that_cannot_be_read_is_named_once(settings, data, tmp_path, caplog):
+    report = train_run(replace(settings, data_dir=broken(data, tmp_path / "broken", "train/red/*", "train/blue/0.mkv")))
+    assert report["unread_classes"] == ["red"] and report["counts"]["unreadable"] == 5
+    (line,) = [line for line in caplog.messages if "is learnt of it" in line]
+    assert line == "no training video of red can be read: nothing is learnt of it"
+    assert "note: no training video of red can be read: nothing was learnt of it" in train_table(report)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_epoch(settings, monkeypatch):
@@ -430,6 +482,9 @@ def test_fine_tune_in_a_few_lines(data, tmp_path):
     save_model(history.model.network, tmp_path / "mine.keras", history.model.spec)
     more = fine_tune(tmp_path / "mine.keras", train, val, 1, freeze_backbone=True, **told)
     assert more.model.spec.provenance == {"began_with": "all weights of tiny2plus1d"}
+    assert history.model.spec.name == "tiny2plus1d" and more.model.spec.name == "tiny2plus1d-fine-tuned"
+    again = fine_tune(more.model, train, val, 1, freeze_backbone=True, **told)
+    assert again.model.spec.name == "tiny2plus1d-fine-tuned"
     with pytest.raises(UserError, match="no training video has a label"):
         fine_tune("tiny2plus1d", [], val, 1)
 
@@ -480,6 +535,27 @@ def test_a_probe_fits_the_last_layer_and_keeps_what_it_saw(finished):
     assert "a linear head on 96 features of 12 videos" in train_table(report)
     again = train_run(replace(settings, overwrite=True))  # from the kept features
     assert again["probe"] == report["probe"]
+
+
+def test_a_probe_says_what_it_could_not_read(settings, data, tmp_path):
+    told = {"probe": True, "data_dir": broken(data, tmp_path / "some", "train/red/0.mkv", "train/blue/0.mkv")}
+    table = train_table(train_run(replace(settings, **told)))
+    assert "a linear head on 96 features of 10 videos" in table
+    assert "note: 2 of 12 training videos cannot be read: failures.csv says why" in table
+    with pytest.raises(UserError, match="1 of 3 classes have no training video with features: green"):
+        told["data_dir"] = broken(data, tmp_path / "class", "train/green/*")
+        train_run(replace(settings, name="class", **told))
+
+
+def test_a_probe_says_which_flags_it_does_not_use(settings, caplog):
+    plain = TrainSettings()
+    bare = {name: getattr(plain, name) for name in ("epochs", "batch_size", "learning_rate", "train_resize_size")}
+    train_run(replace(settings, probe=True, **bare))
+    assert "does not use" not in caplog.text
+    train_run(replace(settings, name="more", probe=True, **bare | {"epochs": 3, "mixup": 0.2, "freeze_backbone": True}))
+    assert [line for line in caplog.messages if "does not use" in line] == [
+        "a probe does not use --mixup, --epochs, --freeze-backbone"
+    ]
 
 
 def test_the_best_model_is_exported_to_hand_over(finished, tmp_path):

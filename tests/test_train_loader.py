@@ -154,7 +154,7 @@ def test_nothing_readable_is_one_clear_line():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 10}, "a batch of 10 clips is more than the 9 there are: make it smaller"),
+        ({"batch_size": 10}, r"a batch of 10 clips is more than the 9 there are: make batch_size \(--batch-size\)"),
         ({"batch_size": 3, "part": (0, 2)}, "a batch of 3 clips cannot be shared out among 2 processes"),
         ({"augmentation": Augmentation(no_flip=("reed",))}, "unknown class in no_flip 'reed'; did you mean 'red'"),
     ],

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -64,6 +65,56 @@ def test_the_model_that_is_named_is_scored_and_overwrites_nothing(finished, tmp_
     assert "taking the best run" in caplog.text
 
 
+def test_other_data_and_other_protocols_go_beside_the_run_s_own_scores(finished, tmp_path, caplog):  # noqa: F811
+    settings, run = replace(finished, val_only=True), finished.runs_dir / "run"
+    before = (run / "val" / "report.json").read_bytes()
+    shutil.copytree(finished.data_dir, tmp_path / "elsewhere")
+    (tmp_path / "map.csv").write_text("from,to\nred,red\n")
+    for more, told in (
+        (
+            {"data_dir": tmp_path / "elsewhere"},
+            f'data_dir is "{finished.data_dir}" there and "{tmp_path / "elsewhere"}" here',
+        ),
+        ({"label_map": tmp_path / "map.csv"}, "label_map is null there and"),
+        ({"classes": ("red", "green")}, 'classes is [] there and ["red", "green"] here'),
+        ({"val_split": "test"}, 'val_split is "val" there and "test" here'),
+        ({"views": (2, 1)}, "protocol clips is 1 there and 2 here"),
+        ({"clip_len": 3, "short_videos": "fail"}, "num_frames is 4 there and 3 here; protocol short_videos is"),
+        ({"frame_rate": 5.0}, "protocol frame_rate is null there and 5.0 here"),
+    ):
+        caplog.clear()
+        assert train_run(replace(settings, **more))["folder"] == str(run / "other-val")
+        (line,) = [line for line in caplog.messages if "not as in the run" in line]
+        assert told in line and f"scores go to {run / 'other-val'}" in line
+    last = replace(settings, model=str(run / "last.keras"), views=(2, 1))
+    assert train_run(last)["folder"] == str(run / "last-other-val")
+    assert train_run(replace(settings, val_only=False, test_only=True, views=(2, 1)))["folder"] == str(
+        run / "other-test"
+    )
+    assert (run / "val" / "report.json").read_bytes() == before
+
+
+def test_the_run_s_own_data_under_its_own_protocol_are_not_other(finished, monkeypatch, caplog):  # noqa: F811
+    monkeypatch.chdir(finished.data_dir.parent)
+    own = replace(finished, val_only=True, data_dir=Path(finished.data_dir.name))  # the same folder
+    for more in ({"clip_len": None}, {"test_split": "test", "epochs": 7}, {"val_only": False, "test_only": True}):
+        settings = replace(own, **more)
+        split = "val" if settings.val_only else "test"
+        assert train_run(settings)["folder"] == str(finished.runs_dir / "run" / split)
+    assert "not as in the run" not in caplog.text
+
+
+def test_a_name_wins_over_the_folder_of_the_model(finished):  # noqa: F811
+    best = str(finished.runs_dir / "run" / "best.keras")
+    before = (finished.runs_dir / "run" / "val" / "report.json").read_bytes()
+    report = train_run(replace(finished, val_only=True, model=best, name="elsewhere"))
+    assert report["folder"] == str(finished.runs_dir / "elsewhere-val")
+    assert (finished.runs_dir / "run" / "val" / "report.json").read_bytes() == before
+    for name in (None, "run"):
+        found = trained_models.trained_model(replace(finished, val_only=True, model=best, name=name))
+        assert (found.folder, found.prefix) == (finished.runs_dir / "run", "")
+
+
 def test_flags_of_the_protocol_hold_where_only_scoring_is_done(tmp_path):
     flags = {"views": (2, 3), "frame_rate": 5.0}
     settings = TrainSettings(val_only=True, clip_len=3, short_videos="fail", precision="bfloat16", **flags)
@@ -80,6 +131,11 @@ def test_flags_of_the_protocol_hold_where_only_scoring_is_done(tmp_path):
 def test_a_fast_dev_run_trains(mode):
     with pytest.raises(UserError, match="--fast-dev-run trains: it does not go with"):
         TrainSettings(fast_dev_run=True, **{mode: True})
+
+
+def test_exporting_nothing_is_an_error():
+    with pytest.raises(UserError, match="--export-only and --export none contradict each other"):
+        TrainSettings(export_only=True, export=("none",))
 
 
 def test_exporting_can_leave_the_gpu_alone(tmp_path, monkeypatch):

@@ -126,7 +126,7 @@ def match_classes(
     if left == len(labelled):
         raise UserError(
             f"the model knows none of the data's classes: it has {', '.join(model_classes[:4])} …, the data "
-            f"{', '.join(found.classes[:4])} …; --label-map renames, --predict-only scores without labels"
+            f"{', '.join(found.classes[:4])} …; --label-map renames (evaluate.py --predict-only scores without labels)"
         )
     if not left:
         return kept, {}

@@ -148,6 +148,8 @@ class TrainSettings(DataSettings, LoadingSettings):
             raise UserError("--cache-train and --no-cache contradict each other")
         if "none" in self.export and len(self.export) > 1:
             raise UserError(f"--export none and other formats contradict each other, got {','.join(self.export)}")
+        if self.export_only and "none" in self.export:
+            raise UserError("--export-only and --export none contradict each other")
         if self.probe and (self.fast_dev_run or self.tensorboard or self.mlflow or self.resume):
             raise UserError("--probe is done in one go: no --fast-dev-run, --resume, --tensorboard, --mlflow with it")
         if sum((self.probe, self.val_only, self.test_only, self.export_only)) > 1:

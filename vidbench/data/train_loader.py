@@ -81,7 +81,8 @@ class TrainingLoader:
             raise UserError(f"a batch of {batch_size} clips cannot be shared out among {part[1]} processes")
         if batch_size > self.clips_an_epoch:
             raise UserError(
-                f"a batch of {batch_size} clips is more than the {self.clips_an_epoch} there are: make it smaller"
+                f"a batch of {batch_size} clips is more than the {self.clips_an_epoch} there are: make batch_size "
+                "(--batch-size) smaller"
             )
         self.batch_size, self.max_steps, self.part = batch_size, max_steps, part
         self.workers, self.decode_timeout = workers or usable_cpus(), decode_timeout

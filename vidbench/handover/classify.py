@@ -12,7 +12,7 @@ import onnxruntime
 
 def shown(path):  # (frame, frames a second) of all frames that a player shows
     with av.open(f"file:{path}", metadata_errors="ignore") as box:
-        video = box.streams.video[0]
+        video = box.streams.video[0] if box.streams.video else sys.exit("error: no video stream")
         begin, rate = (video.start_time or 0) * video.time_base, float(video.average_rate or video.guessed_rate or 25)
         yield from ((frame, rate) for frame in box.decode(video) if frame.time is None or frame.time >= begin - 1e-6)
 
@@ -64,10 +64,10 @@ if __name__ == "__main__":
     parser.add_argument("video")
     parser.add_argument("--top", type=int, default=5, help="how many classes are named (default: 5)")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    options, sys.tracebacklimit = parser.parse_args(), 0  # an error is one line
+    options, sys.excepthook = parser.parse_args(), lambda *e: sys.exit(f"error: {getattr(e[1], 'strerror', 0) or e[1]}")
     model = onnxruntime.InferenceSession(f"{sys.path[0]}/model.onnx", providers=["CPUExecutionProvider"])
     spec = json.loads(model.get_modelmeta().custom_metadata_map["spec"])
-    rates, total = [rate for _, rate in shown(options.video)], 0
+    rates, total = [rate for _, rate in shown(options.video)] or sys.exit("error: no frames"), 0
     picked = indices(len(rates), rates[0], spec["protocol"])
     kept = {at: crops(frame, spec["protocol"]) for at, (frame, _) in enumerate(shown(options.video)) if at in picked}
     for view in (np.stack(view) for clip in picked for view in zip(*(kept[at] for at in clip), strict=True)):

@@ -98,7 +98,7 @@ def _spec(path: Path, metadata: dict[str, str], classes: Sequence[str] | None, s
             raise UserError(f"the spec in the metadata of {path} cannot be read: {problem}") from None
     if classes is None:
         raise UserError(
-            f"{path} has no {beside.name} beside it: name its classes with --model-classes FILE, one a line in the "
-            "order of its outputs"
+            f"{path} has no {beside.name} beside it, which names its classes (evaluate.py and predict.py take them "
+            "from --model-classes FILE, one a line in the order of its outputs)"
         )
     return Spec(path.stem, tuple(classes), fitting(Protocol(), shape))

@@ -57,8 +57,8 @@ def load_file(
     spec_path = path.with_suffix(".json")
     if classes is None and not spec_path.is_file():
         raise UserError(
-            f"{path} has no {spec_path.name} beside it: name its classes with --model-classes FILE, one a line in the "
-            "order of its outputs"
+            f"{path} has no {spec_path.name} beside it, which names its classes (evaluate.py and predict.py take them "
+            "from --model-classes FILE, one a line in the order of its outputs)"
         )
     spec = read_spec(spec_path, path).adapted(classes, value_range) if spec_path.is_file() else None
     try:

@@ -173,7 +173,10 @@ def spec_of_tensors(
             changes |= {} if weights.are(path, digest) else {"published": ()}
             return replace(architecture.spec(weights), **changes)
     if classes is None:
-        raise UserError(f"{path} tells {number} classes apart: name them with --model-classes FILE, one a line")
+        raise UserError(
+            f"{path} tells {number} classes apart and does not name them (evaluate.py and predict.py take them from "
+            "--model-classes FILE, one a line)"
+        )
     if len(classes) != number:
         raise UserError(f"{path} tells {number} classes apart, {len(classes)} names were given")
     return replace(architecture.spec(classes=tuple(classes)), **changes)

@@ -44,8 +44,10 @@ class Head:
         return video_probabilities(vectors, self.kernel, self.bias)
 
 
-def fit_head(features: Features, num_classes: int, seed: int = 0, folds: int = 5) -> Head:
+def fit_head(features: Features, classes: Sequence[str], seed: int = 0, folds: int = 5) -> Head:
     """A multinomial logistic regression on the labelled videos' standardised vectors, with L2 regularisation.
+
+    classes: the names of the labels 0 … C - 1
 
     Each view is a row that weighs 1 / V, so that a video counts once; in scoring, probabilities are averaged over
     the views. Of `STRENGTHS` the one with the least mean log loss of held-out videos is chosen (accuracy has ties
@@ -57,7 +59,7 @@ def fit_head(features: Features, num_classes: int, seed: int = 0, folds: int = 5
     """
     known = features.labels >= 0
     kept = features[known]
-    fold_of = choose_folds(kept, num_classes, folds, seed)
+    fold_of = choose_folds(kept, classes, folds, seed)
     held_out = held_out_probabilities(kept, fold_of, STRENGTHS)
     scores = pd.DataFrame(
         {
@@ -88,13 +90,13 @@ def set_head(network: keras.Model, head: Head) -> None:
     layer.bias.assign(head.bias)
 
 
-def choose_folds(features: Features, num_classes: int, folds: int, seed: int) -> np.ndarray:
+def choose_folds(features: Features, classes: Sequence[str], folds: int, seed: int) -> np.ndarray:
     """(N,) int64: the fold of each labelled video, 0 … at most `folds` - 1.
 
     No group is in two folds, every class is in two at least, so that each is seen whatever fold is held out. As many
     folds as the rarest class has groups, if `folds` allows; else fewer, else more. Raises UserError as `fit_head`.
     """
-    check_classes(features, num_classes)
+    check_classes(features, classes)
     content: dict[str, Counter] = defaultdict(Counter)
     for group, label in zip(features.groups, features.labels.tolist(), strict=True):
         content[group][label] += 1
@@ -102,8 +104,8 @@ def choose_folds(features: Features, num_classes: int, folds: int, seed: int) ->
     rarest = min(groups_of, key=lambda label: (groups_of[label], label))
     if groups_of[rarest] < 2:
         raise UserError(
-            f"class {rarest}, that of {_example(features, rarest)}, comes from one recording only: to choose a "
-            "probe's strength each class needs two, one to learn from and one to be held out"
+            f"class {classes[rarest]!r}, that of {_example(features, rarest)}, comes from one recording only: to "
+            "choose a probe's strength each class needs two, one to learn from and one to be held out"
         )
     fitting = min(folds, groups_of[rarest])
     for number in (*range(fitting, 1, -1), *range(fitting + 1, folds + 1)):
@@ -117,14 +119,15 @@ def choose_folds(features: Features, num_classes: int, folds: int, seed: int) ->
     )
 
 
-def check_classes(features: Features, num_classes: int) -> None:
+def check_classes(features: Features, classes: Sequence[str]) -> None:
     """Raise UserError unless there are two classes or more, and each has a video."""
+    num_classes = len(classes)
     if num_classes < 2:
         raise UserError(f"a probe tells classes apart: it needs two or more, got {num_classes}")
     if beyond := sorted({label for label in features.labels.tolist() if label >= num_classes}):
         raise UserError(f"labels are 0 … {num_classes - 1} for {num_classes} classes, got {beyond[0]}")
     if missing := sorted(set(range(num_classes)) - set(features.labels.tolist())):
-        listed = ", ".join(map(str, missing[:10])) + (" …" if len(missing) > 10 else "")
+        listed = ", ".join(classes[label] for label in missing[:10]) + (" …" if len(missing) > 10 else "")
         raise UserError(f"{len(missing)} of {num_classes} classes have no training video with features: {listed}")
 
 

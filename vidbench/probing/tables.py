@@ -26,7 +26,7 @@ CHUNK = 1024  # videos whose similarities are worked out at once
 def learning_curve(
     features: Features,
     val_features: Features,
-    num_classes: int,
+    classes: Sequence[str],
     sizes: Sequence[int] | None = None,
     seed: int = 0,
     strength: float | None = None,
@@ -34,6 +34,7 @@ def learning_curve(
 ) -> pd.DataFrame:
     """Val accuracy of heads that are fitted on few training clips a class, on more, on all.
 
+    classes: the names of the labels 0 … C - 1
     sizes: clips a class (default: 1, 2, 4, 8 … below the largest class's number); a class with fewer gives all.
         The last row has all clips, with the largest class's number
     strength: of every fit (`Head.strength`), None for that of `fit_head`
@@ -48,13 +49,13 @@ def learning_curve(
     Raises UserError for sizes below 1, no labelled val video, fewer than two classes, or one without videos.
     """
     train, val = features.labelled, val_features.labelled
-    check_classes(train, num_classes)
+    check_classes(train, classes)
     if not len(val):
         raise UserError("a learning curve needs val videos with a class and features: there are none")
     if sizes is not None and (not len(sizes) or min(sizes) < 1):
         raise UserError(f"sizes of a learning curve are 1 clip a class or more, got {list(sizes)}")
     if strength is None:
-        strength = fit_head(features, num_classes, seed).strength
+        strength = fit_head(features, classes, seed).strength
     largest = int(np.bincount(train.labels).max())
     sizes = [2**power for power in range(largest.bit_length())] if sizes is None else sizes
     rows = []

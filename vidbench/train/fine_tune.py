@@ -14,10 +14,12 @@ from vidbench.data.train_loader import TrainingLoader
 from vidbench.machine import usable_cpus
 from vidbench.models import Classifier, network_classifier
 from vidbench.runtimes.precision import keep_short_kernels
-from vidbench.train.loop import Training, fit, validation
+from vidbench.train.loop import Training, check_readable, fit, validation
 from vidbench.train.network import start_from
 from vidbench.train.plan import Plan, set_frozen
 from vidbench.utils import UserError, canonical_label
+
+TUNED = "-fine-tuned"  # what the name of a model that has seen more ends in
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,8 @@ def fine_tune(
     seen = f"{len(train):,} videos of {len(labels)} classes"
     before = f", before that {start.spec.domain}" if start.source else ""
     told = {"domain": seen + before, "provenance": {"began_with": start.weights}, "overridden": {}}
-    spec = replace(start.spec.with_protocol(protocol), **told)
+    name = f"{start.spec.name.removesuffix(TUNED)}{TUNED}" if start.source else start.spec.name
+    spec = replace(start.spec.with_protocol(protocol), name=name, **told)
     if precision == "bfloat16":
         keep_short_kernels(start.network, (protocol.num_frames, *protocol.frame_size, 3))
     wanted = Plan(epochs=epochs, **plan)
@@ -102,6 +105,7 @@ def fine_tune(
         cache_dir=cache_dir,
     )
     judged = VideoLoader(known, protocol, cache_dir=cache_dir, workers=workers or usable_cpus())
+    check_readable(judged)
     classifier = network_classifier(start.network, spec)
     training = Training(start.network, classifier, wanted)
     best: list = []

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ TABLES = ("history.csv", "failures.csv", "probe.csv", "learning_curve.csv", "nei
 OTHERS = ("report.json", "curves.png", "mlflow.json", "features.npy", "val_features.npy")
 FOLDERS = ("val", "test", "export", "tensorboard", "examples")
 OURS = (*MODELS, *TABLES, *OTHERS, *FOLDERS)
+LISTS = {"classes": "classes", "train_videos": "training videos", "val_videos": "val videos"}  # kept as digests
 EPOCH = re.compile(r"epoch-\d{4}\.(keras|json)")
 
 
@@ -146,13 +148,13 @@ class TrainingFolder:
         """The report of an earlier start of this run, {} for none; UserError for another run's."""
         before, now = dict(report.get("identity", self.identity)), dict(self.identity)
         epochs = [identity.get("plan", {}).get("epochs", 0) for identity in (before, now)]
-        if epochs[1] > epochs[0]:
-            if now["plan"]["schedule"] == "cosine":
-                log.warning("more epochs under a cosine schedule: from here on its rates are those of the longer run")
+        if longer := epochs[1] > epochs[0]:
             now["plan"] = now["plan"] | {"epochs": epochs[0]}
-        if differing := list(differences(before, now)):
+        if differing := list(_unlike(before, now)):
             ways_out = "choose another --name, or --overwrite"
             raise UserError(f"{self.folder} holds another run: {'; '.join(differing)}. To go on, {ways_out}")
+        if longer and now["plan"]["schedule"] == "cosine":
+            log.warning("more epochs under a cosine schedule: from here on its rates are those of the longer run")
         return report
 
     def _clear(self, overwrite: bool) -> None:
@@ -165,6 +167,16 @@ class TrainingFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _unlike(before: dict, now: dict) -> Iterator[str]:
+    """What differs between the identities of two runs, in words; of long lists that they differ."""
+    if before["probe"] != now["probe"]:
+        held, this = ("a probe" if identity["probe"] else "a training" for identity in (before, now))
+        yield f"it holds {held}, this is {this}"
+        return
+    yield from (f"other {words}" for name, words in LISTS.items() if before.get(name) != now.get(name))
+    yield from differences(*({key: identity[key] for key in identity.keys() - LISTS} for identity in (before, now)))
 
 
 def write_failures(folder: Path, failures: dict[str, list[str]]) -> None:

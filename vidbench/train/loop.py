@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vidbench.models import Classifier
 
 log = logging.getLogger(__name__)
+UNREADABLE = "none of the val videos can be read"
 
 
 class Training:
@@ -163,6 +164,15 @@ def _postfix(state: Progress, loss: float) -> str:
     return f"epoch {state.epoch + 1}, loss {loss:.3f}, train {state.hits / state.clips:.1%}{val}"
 
 
+def check_readable(videos: Iterable[Sample | Failure], gather=lambda sums: sums) -> None:
+    """Raise UserError unless a val video can be read: `validation` would, but only after an epoch.
+
+    The first such video is enough. gather: adds an array up over processes, which see different videos.
+    """
+    if not gather(np.array([any(isinstance(item, Sample) for item in videos)], np.float32))[0]:
+        raise UserError(UNREADABLE)
+
+
 def validation(classifier: "Classifier", videos: Iterable[Sample | Failure], gather=lambda sums: sums) -> dict:
     """val_top1 and val_loss of a loader's videos at video level, as `evaluate` scores them.
 
@@ -180,5 +190,5 @@ def validation(classifier: "Classifier", videos: Iterable[Sample | Failure], gat
             sums += hit, -math.log(max(float(outcome.probabilities[place]), 1e-12)), 1
     hits, losses, videos = gather(sums)
     if not videos:
-        raise UserError("none of the val videos can be read")
+        raise UserError(UNREADABLE)
     return {"val_loss": float(losses / videos), "val_top1": float(hits / videos)}

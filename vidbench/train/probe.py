@@ -18,6 +18,7 @@ from vidbench.probing import (
     write_suspects,
 )
 from vidbench.train.folder import write_failures
+from vidbench.train.loop import UNREADABLE
 from vidbench.train.setup import Run, even_loader
 from vidbench.utils import UserError, written_whole
 
@@ -37,15 +38,15 @@ def fit_probe(run: Run, folder: Path, progress: bool = False) -> dict:
         for videos in (data.train, data.val)
     )
     if not len(val):
-        raise UserError("none of the val videos can be read")
-    head = fit_head(train, len(spec.classes), settings.seed)
+        raise UserError(UNREADABLE)
+    head = fit_head(train, spec.classes, settings.seed)
     set_head(network, head)
     save_model(network, folder / "best.keras", spec)
     write_features(folder / "features.npy", train)
     write_features(folder / "val_features.npy", val)
     doubtful = suspects(train, head, spec.classes)
     write_suspects(folder / "suspects.csv", doubtful)
-    curve = learning_curve(train, val, len(spec.classes), seed=settings.seed, strength=head.strength)
+    curve = learning_curve(train, val, spec.classes, seed=settings.seed, strength=head.strength)
     _write(folder / "probe.csv", head.scores)
     _write(folder / "learning_curve.csv", curve)
     _write(folder / "neighbours.csv", _named(neighbours(train, val), spec.classes))

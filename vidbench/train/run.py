@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,13 @@ from vidbench.train.devices import Devices, find_devices
 from vidbench.train.export import export_run
 from vidbench.train.figures import draw_figures
 from vidbench.train.folder import FollowedFolder, TrainingFolder
-from vidbench.train.loop import Training, fit, is_over, validation
+from vidbench.train.loop import Training, check_readable, fit, is_over, validation
 from vidbench.train.probe import fit_probe
 from vidbench.train.scoring import score_splits, score_table
 from vidbench.train.setup import Run, facts, identity_of, prepare_run, run_name, val_loader
 from vidbench.train.tracking import Tracker, trackers_of
 from vidbench.train.trained import export_only, score_only
-from vidbench.utils import UserError, readable_seconds
+from vidbench.utils import UserError, canonical_label, readable_seconds
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,10 @@ def train_run(settings: TrainSettings, progress: bool = False, devices: Devices 
     run = prepare_run(settings, devices, progress)
     with _open_folder(run) as folder:
         if _is_finished(run, folder):
-            log.warning("%s is finished; --overwrite starts anew, more --epochs go on", folder.folder)
+            ways_on = "--overwrite starts anew, more --epochs go on, --export-only exports again"
+            log.warning("%s is finished; %s", folder.folder, ways_on)
             return folder.earlier | {"folder": str(folder.folder)} if devices.is_first else {}
+        check_readable(val_loader(run), devices.gather)  # before the folder is this run's: another split may be chosen
         record = facts(run)
         folder.begin(settings, record)
         trackers = trackers_of(settings, folder.folder, record) if devices.is_first else []
@@ -92,9 +95,13 @@ def _fit(run: Run, folder: TrainingFolder, trackers: list[Tracker], progress: bo
         classifier = network_classifier(network, run.spec)
         training = Training(network, classifier, run.plan, folder.read_progress(), devices.strategy)
     _resume(folder, training, run.loader)
-    began, videos = time.monotonic(), val_loader(run)
+    began, videos, unread = time.monotonic(), val_loader(run), unread_classes(run, training.progress.failures)
 
     def on_epoch(row: dict, best: bool) -> None:
+        nonlocal unread
+        before, unread = unread, unread_classes(run, _failed_anywhere(run))
+        if (new := [name for name in unread if name not in before]) and devices.is_first:
+            log.warning("no training video of %s can be read: nothing is learnt of it", ", ".join(new))
         for tracker in trackers:
             try:
                 tracker.epoch(row)
@@ -114,15 +121,25 @@ def _fit(run: Run, folder: TrainingFolder, trackers: list[Tracker], progress: bo
     return _outcome(training, run, time.monotonic() - began)
 
 
+def _failed_anywhere(run: Run) -> list[str]:
+    """The ids of the training videos that some process could not read."""
+    videos, failures = run.data.train, run.loader.failures
+    counts = run.devices.gather(np.array([video.video_id in failures for video in videos], dtype=np.float32))
+    return [video.video_id for video, count in zip(videos, counts, strict=True) if count]
+
+
+def unread_classes(run: Run, failed: Collection[str]) -> list[str]:
+    """The classes of which all training videos are among the failed ids."""
+    read = {canonical_label(video.label) for video in run.data.train if video.video_id not in failed}
+    return [name for name in run.spec.classes if canonical_label(name) not in read]
+
+
 def _share_failures(run: Run, training: Training) -> None:
     """Know of the training videos that other processes could not read (what they replaced before a stop is lost)."""
-    videos, state = run.data.train, training.progress
-    failed = [video.video_id in run.loader.failures for video in videos]
-    replaced, *failed = run.devices.gather(np.array([run.loader.replaced, *failed], dtype=np.float32))
-    for video, count in zip(videos, failed, strict=True):
-        if count:
-            state.failures.setdefault(video.video_id, ["decode", "unreadable: see what another process said"])
-    state.replaced = int(replaced)
+    state = training.progress
+    for name in _failed_anywhere(run):
+        state.failures.setdefault(name, ["decode", "unreadable: see what another process said"])
+    state.replaced = int(run.devices.gather(np.array([run.loader.replaced], dtype=np.float32))[0])
 
 
 def _resume(folder: TrainingFolder, training: Training, loader: TrainingLoader) -> None:
@@ -154,6 +171,7 @@ def _outcome(training: Training, run: Run, seconds: float) -> dict:
             "replaced_clips": state.replaced,
             "left_over_an_epoch": run.loader.clips_an_epoch % run.loader.batch_size,
         },
+        "unread_classes": unread_classes(run, state.failures),
         "timing": {
             "seconds": round(sum(row["seconds"] for row in state.history), 1),
             "this_start": round(seconds, 1),
@@ -192,18 +210,28 @@ def train_table(report: dict) -> str:
     if best := report.get("best"):
         seconds = readable_seconds(report["timing"]["seconds"])
         lines.append(f"{report['epochs']} epochs in {seconds}; the best is epoch {best['epoch']}")
-        counts = report["counts"]
-        if counts["unreadable"]:
-            lines.append(
-                f"  note: {counts['unreadable']:,} of {counts['listed']:,} training videos cannot be read, other clips "
-                f"stood in {counts['replaced_clips']:,} times: failures.csv says why"
-            )
+        lines += _unread_notes(report, f", other clips stood in {report['counts']['replaced_clips']:,} times")
     if probe := report.get("probe"):
-        seconds = readable_seconds(report["timing"]["seconds"])
+        seconds, counts = readable_seconds(report["timing"]["seconds"]), report["counts"]
         lines.append(
-            f"a linear head on {probe['features']} features of {report['counts']['listed']:,} videos in {seconds}: "
-            f"held-out {probe['held_out_top1']:.1%}; the folds contradict {probe['suspects']:,} labels: suspects.csv"
+            f"a linear head on {probe['features']} features of {counts['listed'] - counts['unreadable']:,} videos in "
+            f"{seconds}: held-out {probe['held_out_top1']:.1%}; the folds contradict {probe['suspects']:,} labels: "
+            "suspects.csv"
         )
+        lines += _unread_notes(report)
     lines += [f"{kind} written to {path}" for kind, path in report.get("export", {}).items() if kind != "error"]
     lines.append(score_table({split: report[split] for split in ("val", "test") if split in report}))
     return "\n".join([*filter(None, lines), f"  written to {report['folder']}"])
+
+
+def _unread_notes(report: dict, besides: str = "") -> list[str]:
+    """What a reader must know of training videos that cannot be read."""
+    counts, notes = report["counts"], []
+    if counts["unreadable"]:
+        notes = [
+            f"  note: {counts['unreadable']:,} of {counts['listed']:,} training videos cannot be read{besides}: "
+            "failures.csv says why"
+        ]
+    if classes := report.get("unread_classes"):
+        notes.append(f"  note: no training video of {', '.join(classes)} can be read: nothing was learnt of it")
+    return notes

@@ -10,6 +10,11 @@ from vidbench.run import evaluate_run
 from vidbench.train.data import place_of
 from vidbench.utils import UserError
 
+DATA = (  # the settings that say which videos a split has, and what they are called
+    *("dataset", "data_dir", "kinetics_version", "fold", "csv", "gt_csv", "annotations", "population"),
+    *("label_map", "classes", "frames_fps"),
+)
+
 
 def score_splits(
     settings: TrainSettings,
@@ -57,14 +62,10 @@ def evaluation(
 
     It is float32 throughout. The protocol is the model's own; with --val-only and --test-only what the flags say.
     """
-    same = ("dataset", "data_dir", "kinetics_version", "fold", "csv", "gt_csv", "annotations", "population")
-    same += ("label_map", "classes", "workers", "decode_timeout", "frames_fps", "cache_dir", "cache", "seed", "cuda")
+    same = (*DATA, "workers", "decode_timeout", "cache_dir", "cache", "seed", "cuda")
     options = {key: getattr(settings, key) for key in same}
     if settings.val_only or settings.test_only:
-        options |= {key: getattr(settings, key) for key in ("views", "frame_rate")}
-        options["num_frames"] = settings.clip_len
-        if settings.short_videos != TrainSettings.short_videos:
-            options["short_videos"] = settings.short_videos
+        options |= told_protocol(settings)
     return EvaluateSettings(
         model=str(model),
         weights=weights,
@@ -76,6 +77,14 @@ def evaluation(
         overwrite=True,
         **options,
     )
+
+
+def told_protocol(settings: TrainSettings) -> dict:
+    """What the flags say of the protocol under which a trained model is scored, as `Protocol.override` takes it."""
+    told = {"num_frames": settings.clip_len, "frame_rate": settings.frame_rate, "views": settings.views}
+    if settings.short_videos != TrainSettings.short_videos:
+        told["short_videos"] = settings.short_videos
+    return told
 
 
 def _is_new(settings: TrainSettings, split: str) -> bool:

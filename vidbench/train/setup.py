@@ -37,7 +37,12 @@ PLAN = (
     *("gamma", "warmup_epochs", "warmup_factor", "min_factor", "clip_norm", "label_smoothing", "freeze_backbone"),
     *("unfreeze_at", "patience"),
 )
-
+NOT_OF_A_PROBE = (  # settings that change nothing of one
+    *AUGMENTATION.values(),
+    *PLAN,
+    *("learning_rate", "auto_scale_lr", "base_batch_size", "class_weights", "sync_bn", "save_every", "cache_train"),
+    *("train_clip_len", "train_resize_size", "train_crop_size"),
+)
 
 OF_THIS_MACHINE = (
     *("runs_dir", "cache_dir", "cache", "overwrite_cache", "workers", "decode_timeout", "cuda", "verbose", "debug"),
@@ -75,6 +80,8 @@ def prepare_run(settings: TrainSettings, devices: Devices, progress: bool = Fals
     if settings.precision == "bfloat16":
         keep_short_kernels(start.network, (train_protocol.num_frames, *train_protocol.frame_size, 3))
     if settings.probe:
+        if idle := [name for name in NOT_OF_A_PROBE if getattr(settings, name) != getattr(TrainSettings(), name)]:
+            log.warning("a probe does not use %s", ", ".join(f"--{name.replace('_', '-')}" for name in idle))
         return Run(settings, devices, plan, data, start, spec, None)
     loader = training_loader(settings, plan, data.train, spec.classes, train_protocol, devices)
     if (steps := len(loader) * plan.epochs) < plan.accumulate:
@@ -248,7 +255,7 @@ def facts(run: Run) -> dict:
             "classes": list(run.spec.classes),
         },
         "dataset": {"name": settings.dataset, "notes": list(run.data.notes)},
-        "settings": {name: _plain(value) for name, value in asdict(settings).items()},
+        "settings": plain_settings(settings),
         "protocol": run.spec.protocol.to_dict(),
         "environment": environment() | {"backend": keras.backend.backend()},
     }
@@ -260,6 +267,11 @@ def facts(run: Run) -> dict:
         "augmentation": loader.augmentation.to_dict(),
         "steps_an_epoch": len(loader),
     }
+
+
+def plain_settings(settings: TrainSettings) -> dict:
+    """The settings as `report.json` has them."""
+    return {name: _plain(value) for name, value in asdict(settings).items()}
 
 
 def _file_digest(name: str) -> str | None:

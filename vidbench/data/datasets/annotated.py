@@ -49,7 +49,7 @@ def annotations(data_dir: Path | None, split: str = "val", annotations: Path | N
         raise UserError(f"{file} is no annotations file of split.py: {problem}") from None
     unique(videos, file)
     if split not in (splits := {video.split: None for video in videos}):
-        raise UserError(f"{file} has no videos of split {split!r}; it has {', '.join(splits)}: choose with --split")
+        raise UserError(f"{file} has no videos of split {split!r}; it has {', '.join(splits)}: choose one of them")
     return listed("annotations", split, [video for video in videos if video.split == split], classes=classes)
 
 

@@ -73,7 +73,7 @@ def rows_of_split(path: Path, needed: set[str], split: str) -> Iterator[tuple[in
     splits = {row.get("split", split) for row in rows}
     if rows and split not in splits | {""}:
         raise UserError(
-            f"{path} has no rows of split {split!r}; it has {', '.join(sorted(splits))}: choose with --split"
+            f"{path} has no rows of split {split!r}; it has {', '.join(sorted(splits))}: choose one of them"
         )
     for number, row in enumerate(rows, start=2):
         if row.get("split") == "":
