@@ -221,7 +221,7 @@ def test_tables_folders_of_frames_and_annotations(tmp_path):
     settings = settings_of(tmp_path, dataset="frames", splits=("dev", "holdout"), frames_fps=6.0)
     check = check_run(settings)
     assert [one.name for one in check.videos] == ["dev/a", "holdout/b"] and check.videos[0].looks.info.fps == 6
-    with pytest.raises(UserError, match=r"it has dev, holdout: choose with --splits A,B$"):
+    with pytest.raises(UserError, match=r"it has dev, holdout: choose one of them$"):
         list_splits(settings_of(tmp_path, dataset="frames"))
     (tmp_path / "same.csv").write_text("path,label,split\ndata/a,run,train\ndata/a,run,val\n")
     check = check_run(settings_of(tmp_path, dataset="csv", data_dir=None, csv=tmp_path / "same.csv"))

@@ -26,6 +26,8 @@ def test_what_cannot_be_counted_is_said(tmp_path):
     (leak,) = find_leaks(VIDEOS, "kinetics-400", "val", ["kinetics-600"], [tmp_path])
     assert leak["videos"] is None and "annotations are not here" in leak["reason"]
     annotated(tmp_path, "600", [])
+    (leak,) = find_leaks(VIDEOS, "kinetics-400", "val", ["kinetics-600"], [tmp_path])
+    assert leak["videos"] is None and "is empty" in leak["reason"]
     (tmp_path / "600" / "train.csv").write_text("label,youtube_id,time_start,time_end,split\nx,y,soon,later,train\n")
     (leak,) = find_leaks(VIDEOS, "kinetics-400", "val", ["kinetics-600"], [tmp_path])
     assert leak["videos"] is None and "line 2" in leak["reason"]

@@ -27,7 +27,9 @@ def run(settings):
 
 def test_the_page_holds_what_the_report_says(run):
     text = (run / "report.html").read_text(encoding="utf-8")
-    assert "<b>red" not in text and "&lt;b&gt;red &amp; blue/0.mkv" in text  # a file's name is no markup
+    assert (
+        'class="verdict"' in text and "<b>red" not in text and "&lt;b&gt;red &amp; blue/0.mkv" in text
+    )  # a file's name is no markup
     assert text.count('src="data:image/png;base64,') == 3  # the three red videos, taken for blue by their label
     assert "66.67 %" in text and "empty file" in text and "More views" in text
     assert not re.search(r'(src|href)="(?!data:)', text) and "<script" not in text

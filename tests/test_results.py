@@ -185,5 +185,5 @@ def test_predictions_without_scores_are_damage(tmp_path):
         run.finish(lambda stored: {"protocol": {"clips": 1, "crops": 1}})
     with (tmp_path / "run" / "predictions.csv").open("a") as file:
         file.write("v1,a,a,0.5,c,0.2\n")
-    with pytest.raises(UserError, match="damaged: 1 predictions have no scores"):
+    with pytest.raises(UserError, match="damaged: 1 predictions lack their scores"):
         read_run(tmp_path / "run")

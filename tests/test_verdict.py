@@ -26,10 +26,11 @@ def report(**changes) -> dict:
         },
         "dataset": {"name": "kinetics", "id": "kinetics-400", "classes": 400, "leaks": [], "sources": sources},
         "split": "val",
-        "settings": {"precision": "float32", "frame_order": "normal", "distinct_frames": None, "classes": []},
+        "settings": {"precision": "float32", "frame_order": "normal", "distinct_frames": None, "classes": [],
+                     "label_map": None},
         "protocol": OWN.to_dict(),
         "counts": {"population": {"annotations": 19_906, "found": 19_881}, "scored": 19_874, "listed": 19_906,
-                   "repeated": 0},
+                   "repeated": 0, "unlabelled": 0},
         "metrics": {"top1": {"value": 0.671, "ci95": [0.664, 0.677], "level": "video", "chance": 1 / 400}},
     }  # fmt: skip
     whole = copy.deepcopy(whole)
@@ -88,9 +89,16 @@ def protocol(**changes) -> dict:
         ({"settings__precision": "bfloat16"}, ["bfloat16 instead of float32"]),
         ({"settings__frame_order": "reversed"}, ["frames reversed"]),
         ({"settings__distinct_frames": 4}, ["only 4 distinct frames"]),
-        ({"split": "test"}, ["split test instead of val"]),
+        ({"split": "test", "counts__scored": 39_000}, ["split test instead of val"]),
         ({"dataset__id": "kinetics-600"}, ["data set kinetics-600 instead of kinetics-400"]),
         ({"counts__scored": 200}, ["200 of 19,906 videos"]),
+        ({"counts__unlabelled": 19_000}, ["874 of 19,906 videos"]),
+        ({"counts__population": {"annotations": 874}, "counts__scored": 874}, ["874 of 19,906 videos"]),
+        (
+            {"counts__population": {"annotations": 19_906, "excluded": 8}, "counts__scored": 19_898},
+            ["8 videos excluded (--exclude-ids)"],
+        ),
+        ({"settings__label_map": "names.csv"}, ["labels renamed (--label-map)"]),
         (
             {"counts__population": {"annotations": 0, "found": 19_874}},
             ["no annotations on this disk: nobody knows how much of the split was scored"],
@@ -125,7 +133,7 @@ def protocol(**changes) -> dict:
         ),
         (
             {"metrics__top1__value": 0.003, "metrics__top1__ci95": [0.0022, 0.0038]},
-            ["no better than guessing: are the class names in the order of the model's outputs?"],
+            ["no better than guessing: are the class names in the outputs' order?"],
         ),
         ({"metrics": {}}, ["no accuracy"]),
         ({"counts__pending": 12}, ["partial: 12 videos are still to be scored"]),
@@ -165,4 +173,4 @@ def test_six_single_mistakes_cost_accuracy_and_those_that_can_be_seen_are_named(
     assert "frames at 30 a second instead of frames of the whole video" in rate
     assert "clip level instead of video level" in clip
     assert "other class names than the model's own (--model-classes)" in order
-    assert "no better than guessing: are the class names in the order of the model's outputs?" in order
+    assert "no better than guessing: are the class names in the outputs' order?" in order

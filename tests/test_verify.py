@@ -65,6 +65,9 @@ def test_a_tampered_prediction_is_caught_even_with_its_digest_renewed(run, capsy
         ("failures.csv", "red/broken.mkv", "red/brokem.mkv", "was scored, but not listed"),
         ("listed.txt", "red/broken.mkv\n", "", "was scored, but not listed"),
         ("per_class.csv", "blue,3,3", "blue,4,4", "per_class.csv is not what the rows give"),
+        ("report.md", "100.00%", "101.00%", "report.md is not what the rows give"),
+        ("report.json", '"num_frames": 4', '"num_frames": 9', "says two things: protocol num_frames"),
+        ("predictions.csv", "\nblue/0.mkv", "\nblue/0.mkv,blue,blue,0.5,red,0.1\nblue/0.mkv", "stands twice"),
         ("videos.csv", ",16,16,", ",160,160,", "report.json, dataset sources"),
     ],
 )
@@ -88,6 +91,77 @@ def test_only_finished_runs_can_be_verified(run, tmp_path):
     edit(run / "report.json", '"status": "done"', '"status": "running"')
     with pytest.raises(UserError, match="is not finished"):
         verify(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "words"),
+    [
+        ("report.json", '"leaks"', '"leeks"', "report.json lacks dataset leaks: another version of vidbench made it"),
+        ("report.json", '"protocol"', '"protokoll"', "another version of vidbench made it"),
+        ("predictions.csv", ",blue,0.", ",blue,banana.", "is damaged: could not convert string to float"),
+        ("videos.csv", "blue/0.mkv", "blue/9.mkv", "lack their scores, or their row of videos.csv"),
+    ],
+)
+def test_damage_is_one_clear_line(run, capsys, name, before, after, words):
+    text = (run / name).read_text(encoding="utf-8")
+    (run / name).write_text(text.replace(before, after), encoding="utf-8")
+    for command in (["show"], ["verify"]):
+        with pytest.raises(SystemExit) as caught:
+            main([*command, str(run)])
+        told = capsys.readouterr()
+        assert caught.value.code == 1 and words in told.out + told.err and told.err.count("\n") == 1
+
+
+def test_scores_that_are_cut_off_are_damage(run):
+    (run / "scores.npz").write_bytes((run / "scores.npz").read_bytes()[:300])
+    with pytest.raises(UserError, match="is damaged"):
+        verify(run)
+
+
+def test_every_run_is_verified_whatever_the_others_are(run, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["verify", str(tmp_path), str(run)])
+    told = capsys.readouterr()
+    assert "holds no run" in told.out and "verified" in told.out and "1 of 2 runs" in told.err
+
+
+def test_a_page_whose_clips_are_gone_stays_as_it_was(settings, capsys):
+    (settings.data_dir / "val" / "red").rename(settings.data_dir / "val" / "blue-too")
+    (settings.data_dir.parent / "names.csv").write_text("from,to\nblue-too,blue\n")
+    evaluate_run(replace(settings, label_map=settings.data_dir.parent / "names.csv"))
+    run = settings.results_dir / "run"
+    before = (run / "report.html").read_bytes()
+    assert before.count(b"data:image/png") == 3
+    main([str(run)])
+    assert capsys.readouterr().out.endswith(f"written to {run}\n")
+    settings.data_dir.rename(settings.data_dir.with_name("elsewhere"))
+    main([str(run)])
+    assert "report.html is as it was" in capsys.readouterr().out and (run / "report.html").read_bytes() == before
+    with (run / "config.txt").open("a") as file:
+        file.write("--a-flag-of-old 3\n")
+    main([str(run)])
+    assert "config.txt: " in capsys.readouterr().out
+
+
+def test_without_labels_there_is_no_accuracy_anywhere(settings):
+    report = evaluate_run(replace(settings, predict_only=True))
+    run = settings.results_dir / "run"
+    assert report["metrics"] == {} and (run / "per_class.csv").read_text().count("\n") == 1
+    assert "Classes, best first" not in (run / "report.html").read_text() and verify(run)[1] == []
+
+
+def test_merging_twice_is_merging_once(settings, capsys):
+    for part in (1, 2):
+        evaluate_run(replace(settings, shard=(part, 2), name=f"part{part}"))
+    parts = [str(settings.results_dir / f"part{part}") for part in (1, 2)]
+    whole = settings.results_dir / "whole"
+    for _ in range(2):
+        main(["merge", *parts, "--out", str(whole)])
+        report = json.loads((whole / "report.json").read_text())
+        assert report["status"] == "done" and report["counts"]["scored"] == 9 and verify(whole)[1] == []
+    assert (whole / "predictions.csv").read_text().count("\n") == 10
+    evaluate_run(replace(settings, name="whole"))  # its config.txt is that of one run: it goes on, or is done
+    assert "--shard" not in (whole / "config.txt").read_text()
 
 
 def test_a_stopped_run_is_reported_as_it_stands(settings, capsys):
@@ -177,6 +251,11 @@ def test_the_ledger_fills_only_what_a_comparable_run_fills(tmp_path):
     assert filled in write_ledger(tmp_path).read_text()
     (tmp_path / "demo" / "report.json").unlink()
     assert filled in write_ledger(tmp_path).read_text()  # what was reproduced elsewhere stays
+
+
+def test_a_ledger_of_no_folder_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        write_ledger(tmp_path / "typo")
 
 
 def test_the_ledger_that_ships_has_every_published_accuracy(tmp_path):

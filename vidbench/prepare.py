@@ -64,6 +64,8 @@ def find_dataset(settings: DataSettings, split: str, data_dir: Path | None = Non
 def _without(found: Dataset, ids: set[str]) -> Dataset:
     """The data set less the videos whose id, or YouTube id, is among `ids`."""
     videos = tuple(video for video in found.videos if video.video_id not in ids and video.group not in ids)
+    if len(videos) == len(found.videos):
+        log.warning("none of the %d ids to exclude is a video here", len(ids))
     return replace(found, videos=videos, population=found.population | {"excluded": len(found.videos) - len(videos)})
 
 

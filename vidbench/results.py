@@ -10,15 +10,17 @@ import csv
 import hashlib
 import io
 import json
+import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from vidbench.commands import as_argfile
 from vidbench.data.decode import VideoInfo
 from vidbench.data.load import Failure
 from vidbench.predict import Outcome, prediction_row, row_names
@@ -108,9 +110,11 @@ class RunFolder:
         """Take over all rows of another run's folder."""
         kept = _Kept.read(folder, self._shape)
         for key, row in kept.predictions.items():
-            self._write_scores(key, kept.scores[_digest(key)])
-            self._append("videos.csv", kept.videos[key])
-            self._append("predictions.csv", row)
+            if key not in self.done:
+                self._write_scores(key, kept.scores[_digest(key)])
+                self._append("videos.csv", kept.videos[key])
+                self._append("predictions.csv", row)
+                self.done.add(key)
         for row in _whole_rows(folder / "failures.csv").values():
             self._append("failures.csv", row)
 
@@ -256,7 +260,9 @@ def read_report(folder: Path) -> dict:
     except FileNotFoundError:
         raise UserError(f"{folder} holds no run: it has no report.json") from None
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise UserError(f"{folder}/report.json is no report of a run ({problem}); --overwrite starts anew") from None
+        raise UserError(
+            f"{folder}/report.json is no report of a run ({problem}); the run's command with --overwrite starts anew"
+        ) from None
     return report
 
 
@@ -283,23 +289,36 @@ class StoredRun:
 def read_run(folder: Path) -> StoredRun:
     """Read what `scripts/evaluate.py` wrote, also while it still writes: rows that do not stand whole are left out.
 
-    Raises UserError where there is no run, and for rows without their scores in a finished one.
+    Raises UserError where there is no run, and for a damaged one: rows of a finished run without their scores, files
+    that cannot be read.
     """
     folder = Path(folder)
     report = read_report(folder)
-    classes = _classes(folder, report)
-    shape = report["protocol"]["clips"] * report["protocol"]["crops"], len(classes)
-    return _stored(folder, report, classes, shape)
+    try:
+        classes = _classes(folder, report)
+        shape = report["protocol"]["clips"] * report["protocol"]["crops"], len(classes)
+        return _stored(folder, report, classes, shape)
+    except UserError:
+        raise
+    except KeyError as missing:
+        raise UserError(f"{folder}/report.json lacks {missing}: another version of vidbench made it") from None
+    except (BadZipFile, ValueError, EOFError) as problem:
+        raise UserError(f"{folder} is damaged: {problem}") from None
 
 
 def _stored(folder: Path, report: dict, classes: tuple[str, ...], shape: tuple[int, int]) -> StoredRun:
     kept = _Kept.read(folder, shape)
     rows = _whole_rows(folder / "predictions.csv")
     if report["status"] != "running" and (lost := rows.keys() - kept.predictions.keys()):
-        raise UserError(f"{folder} is damaged: {len(lost)} predictions have no scores, e.g. {min(lost)!r}")
+        raise UserError(
+            f"{folder} is damaged: {len(lost)} predictions lack their scores, or their row of videos.csv, e.g. "
+            f"{min(lost)!r}"
+        )
     keys = list(kept.predictions)
     views = np.array([kept.scores[_digest(key)] for key in keys], np.float16).reshape(len(keys), *shape)
     columns = row_names((len(next(iter(rows.values()), ["", ""])) - 2) // 2)
+    for row in kept.predictions.values():
+        list(map(float, row[3::2]))  # the scores: ValueError for anything else
     return StoredRun(
         folder,
         report,
@@ -316,7 +335,7 @@ def _stored(folder: Path, report: dict, classes: tuple[str, ...], shape: tuple[i
 def _classes(folder: Path, report: dict) -> tuple[str, ...]:
     """The class names, in the order of the scores: an unfinished run has them in its report."""
     if (folder / "scores.npz").is_file():
-        with np.load(folder / "scores.npz", allow_pickle=False) as scores:
+        with (folder / "scores.npz").open("rb") as file, np.load(file, allow_pickle=False) as scores:
             return tuple(scores["classes"].tolist())
     if "classes" not in report:
         raise UserError(f"{folder} lacks scores.npz; start its command again")
@@ -327,7 +346,7 @@ def _read_scores(folder: Path, shape: tuple[int, int]) -> dict[bytes, np.ndarray
     """{digest of the id: (V, C) float16, the shape}, of a finished run and of what came since."""
     scores = {}
     if (folder / "scores.npz").is_file():
-        with np.load(folder / "scores.npz", allow_pickle=False) as kept:
+        with (folder / "scores.npz").open("rb") as file, np.load(file, allow_pickle=False) as kept:
             rows = kept["views"] if "views" in kept else kept["probabilities"][:, None]
             if rows.shape[1:] == shape:
                 scores = {_digest(key): row for key, row in zip(kept["video_ids"].tolist(), rows, strict=True)}
@@ -352,6 +371,13 @@ def _whole_rows(path: Path) -> dict[str, list[str]]:
         return {}
     header, *rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))) or [[]]
     return {row[0]: row for row in rows if len(row) == len(header)}
+
+
+def write_argfile(folder: Path, settings) -> None:
+    """`config.txt`: an argfile with which scripts/evaluate.py repeats a run."""
+    with written_whole(folder / "config.txt") as file:
+        file.write(f"# python scripts/evaluate.py @{shlex.quote(str(folder / 'config.txt'))}\n")
+        file.write(as_argfile(replace(settings, overwrite=False, overwrite_cache=False)))
 
 
 def _is_part(path: Path) -> bool:

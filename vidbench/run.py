@@ -1,9 +1,10 @@
 """A whole command: score a data set into a run folder, or look at a few videos."""
 
+import contextlib
 import hashlib
+import io
 import json
 import logging
-import shlex
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidbench.arguments import EvaluateSettings, PredictSettings
-from vidbench.commands import as_argfile, parse_settings
+from vidbench.commands import in_words, parse_settings
 from vidbench.data.datasets import Dataset, shard_of
 from vidbench.data.datasets.tables import video_files
 from vidbench.data.images import frame_files, is_frame
@@ -26,8 +27,8 @@ from vidbench.metrics import ranking
 from vidbench.predict import evaluate, score
 from vidbench.prepare import list_videos, load_classifier, loader_of, match_classes
 from vidbench.report import Enough, confident_mistakes, environment, record_of, summary, timing_of, write_files
-from vidbench.results import RunFolder, StoredRun, hold, read_run
-from vidbench.utils import UserError, printable, sha256_of, written_whole
+from vidbench.results import RunFolder, StoredRun, hold, read_run, write_argfile
+from vidbench.utils import UserError, printable, sha256_of
 
 if TYPE_CHECKING:
     from vidbench.models import Classifier
@@ -67,7 +68,7 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
         model.spec.protocol.views,
         settings.overwrite,
     ) as run:
-        _write_argfile(folder, settings)
+        write_argfile(folder, settings)
         enough = Enough(settings.until, videos, run)
         todo = [video for video in videos if video.video_id not in run.done and not enough.reached()]
         if run.done:
@@ -101,36 +102,46 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
     return report | {"folder": str(folder)}
 
 
-def report_now(folder: Path) -> tuple[dict, bool]:
-    """The report of a run as it stands, finished or not, and whether it was written too.
+def report_now(folder: Path) -> tuple[dict, str]:
+    """The report of a run as it stands, finished or not, and what became of its files, in words.
 
     `per_class.csv`, `confusion.csv`, `report.md` and `report.html` are written anew unless another process writes to
-    the folder. What an unfinished run has scored is a random sample of it: its order is seeded. Raises UserError where
-    there is no run.
+    the folder, or nobody may; a page whose clips are not here any more stays as it is. What an unfinished run has
+    scored is a random sample of it: its order is seeded. Raises UserError where there is no run.
     """
     run = read_run(folder)
+    record = record_of(run.report)
     views = run.report["protocol"]["clips"] * run.report["protocol"]["crops"]
     timing = run.report.get("timing") or timing_of(0.0, 0, views)
-    run = replace(run, report=run.report | summary(record_of(run.report), run, timing))
+    run = replace(run, report=run.report | summary(record, run, timing))
     try:
         lock = hold(run.folder)
     except UserError:
-        return run.report, False
+        return run.report, "the run goes on: nothing was written"
+    except OSError as problem:
+        return run.report, f"nothing was written: {in_words(problem)}"
     try:
-        write_files(run, _clips_now(run))
+        clips, gone = _clips_now(run)
+        write_files(run, clips, page=not gone or not (run.folder / "report.html").is_file())
     finally:
         lock.release()
-    return run.report, True
+    told = f"; its clips are not here ({gone}): report.html is as it was" if gone else ""
+    return run.report, f"written to {folder}{told}"
 
 
-def _clips_now(run: StoredRun) -> dict[str, np.ndarray]:
-    """The clips of a run's mistakes; none where its data, or its argfile, is not there any more."""
+def _clips_now(run: StoredRun) -> tuple[dict[str, np.ndarray], str]:
+    """The clips of a run's mistakes, and why there are none where its data, or its argfile, is not there any more."""
+    if not confident_mistakes(run):
+        return {}, ""
     try:
-        settings = parse_settings(EvaluateSettings, [f"@{run.folder / 'config.txt'}"])
-        return mistake_clips(settings, run, list_videos(settings)[1])
+        with contextlib.redirect_stderr(io.StringIO()) as usage:
+            settings = parse_settings(EvaluateSettings, [f"@{run.folder / 'config.txt'}"])
+        clips = mistake_clips(settings, run, list_videos(settings)[1])
     except UserError as problem:
-        log.info("no clips are shown: %s", problem)
-        return {}
+        return {}, str(problem)
+    except SystemExit:
+        return {}, in_words(UserError(f"config.txt: {usage.getvalue()}"))
+    return clips, "" if clips else "none of their videos can be read"
 
 
 def mistake_clips(settings: EvaluateSettings, run: StoredRun, videos: list[Video]) -> dict[str, np.ndarray]:
@@ -289,12 +300,6 @@ def _videos_below(path: Path) -> list[Video]:
     places = {file.parent for file in files if is_frame(file)}
     videos = [file for file in files if not is_frame(file)] + sorted(places)
     return [Video(str(place), place) for place in videos]
-
-
-def _write_argfile(folder: Path, settings: EvaluateSettings) -> None:
-    with written_whole(folder / "config.txt") as file:
-        file.write(f"# python scripts/evaluate.py @{shlex.quote(str(folder / 'config.txt'))}\n")
-        file.write(as_argfile(replace(settings, overwrite=False, overwrite_cache=False)))
 
 
 def _plain(value):

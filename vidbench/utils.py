@@ -17,7 +17,11 @@ class UserError(ValueError):
     """Something that the user can mend; commands print it as one line and end with status 1."""
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
+class NoSplit(UserError):
+    """A data set that has no such split."""
+
+
+def unknown(kind: str, name: str, choices: Iterable[str], error: type[UserError] = UserError) -> UserError:
     """The error for a name that is not among `choices`: it lists them and guesses what was meant.
 
     >>> str(unknown("model", "i3", ["demo", "i3d"]))
@@ -27,7 +31,7 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     close = difflib.get_close_matches(str(name), choices, n=1)
     guess = f"did you mean {close[0]!r}? " if close else ""
     listed = ", ".join(choices[:30]) + (f" … ({len(choices)} in all)" if len(choices) > 30 else "")
-    return UserError(f"unknown {kind} {name!r}; {guess}choose from {listed}")
+    return error(f"unknown {kind} {name!r}; {guess}choose from {listed}")
 
 
 def extra_module(name: str, extra: str) -> ModuleType:

@@ -9,7 +9,7 @@ from vidbench.data.datasets import DATASETS, Dataset, select
 from vidbench.data.records import Video
 from vidbench.data.splitting import known_group
 from vidbench.prepare import find_dataset
-from vidbench.utils import UserError, unknown
+from vidbench.utils import NoSplit, UserError, unknown
 
 SPLITS = ("train", "val", "test")
 WHOLE = "all"  # the one split of data that are not split
@@ -48,15 +48,15 @@ def _whole(settings: CheckSettings) -> Dataset | None:
 
 def _found(settings: CheckSettings) -> tuple[dict[str, Dataset], list[str]]:
     found: dict[str, Dataset] = {}
-    problems: dict[str, UserError] = {}
+    problems: dict[str, NoSplit] = {}
     for split in settings.splits or SPLITS:
         try:
             found[split] = find_dataset(settings, split)
-        except UserError as problem:
+        except NoSplit as problem:
             problems[split] = problem
     if (settings.splits and problems) or not found:
         problem = problems.get("val") or next(iter(problems.values()))
-        raise UserError(str(problem).replace("choose with --split", "choose with --splits A,B"))
+        raise problem
     notes = [f"no split {split}: {problem}" for split, problem in problems.items()]
     for split, other in _listed_twice(settings.dataset, found):
         del found[split]

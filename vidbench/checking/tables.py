@@ -97,7 +97,7 @@ def summary(check: Check, named: int = 8) -> str:
     words = [f"{name}: {_first(sorted(names), named)}" for name, names in shared.items()]
     lines += _listed("groups in two splits", words, named)
     if check.crowded:
-        lines.append(f"not compared, because more than a hundred videos have them: {check.crowded:,} pictures")
+        lines.append(f"parts of pictures that more than a hundred videos share, so not compared: {check.crowded:,}")
     if not any(one.findings for one in check.videos):
         lines.append("nothing was found")
     return "\n".join([*lines, *(f"note: {note}" for note in check.notes)])

@@ -191,7 +191,7 @@ def overlap_of(one: Looks, other: Looks, mirrored: bool = False) -> float:
     distance, times, other_times = _distances(one, other, mirrored)
     if not distance.size:
         return 0.0
-    together = max(SECONDS, *(np.diff(t).max(initial=0.0) for t in (one.times, other.times)))
+    together = max(SECONDS, *(float(np.median(np.diff(seen.times))) for seen in (one, other) if len(seen.times) > 1))
     match = distance <= MATCH_BITS
     lag = other_times - times[:, None]
     best = 0.0

@@ -47,7 +47,8 @@ def _train_ids(version: str, roots: list[Path]) -> tuple[set[str] | None, str | 
     for root in roots:
         if table := annotation_table(root / version / "train", "train"):
             try:
-                return {key[:ID_LENGTH] for key, _ in kinetics_rows(table)}, None
+                known = {key[:ID_LENGTH] for key, _ in kinetics_rows(table)}
             except UserError as problem:
                 return None, str(problem)
+            return (known, None) if known else (None, f"{table} is empty")
     return None, f"its annotations are not here ({FOLDER / version / 'train' / 'train.csv'})"

@@ -154,7 +154,7 @@ def joined_by_looks(videos: Sequence[Video], seen: Sequence[Looks | Failure]) ->
         )
     doubles, crowded = find_doubles(videos, [None if isinstance(found, Failure) else found for found in seen])
     if crowded:
-        log.warning("pictures that more than a hundred videos share were not compared: %d", crowded)
+        log.warning("parts of pictures that more than a hundred videos share were not compared: %d", crowded)
     pairs = [(pair.first, pair.second) for pair in doubles]
     first_of: dict[str, int] = {}
     for place, video in enumerate(videos):

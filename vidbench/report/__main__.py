@@ -21,7 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
     if words and words[0] not in COMMANDS and not words[0].startswith("-"):
         words.insert(0, "show")
     wanted = _parser().parse_args(words)
-    with command_errors(wanted.command):
+    with command_errors(wanted.command) as ending:
+        ending.debug = wanted.debug
         wanted.function(wanted)
 
 
@@ -39,27 +40,34 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("results", nargs="?", type=Path, default=Path("results"), metavar="RESULTS")
     for command, function in ((showing, _show), (joining, _merge), (checking, _verify), (listing, _ledger)):
         command.set_defaults(function=function)
+        command.add_argument("--debug", action="store_true", help="show the traceback behind an error line")
     return parser
 
 
 def _show(wanted: argparse.Namespace) -> None:
     from vidbench.run import report_now  # it reads the videos of the mistakes again
 
-    report, written = report_now(wanted.folder)
+    report, told = report_now(wanted.folder)
     print(table(report))
-    print(f"  written to {wanted.folder}" if written else "  the run goes on: nothing was written")
+    print(f"  {told}")
 
 
 def _merge(wanted: argparse.Namespace) -> None:
+    from vidbench.run import report_now  # it reads the videos of the mistakes again
+
     report = merge(wanted.folders, wanted.out or wanted.folders[0].parent / "merged")
+    report, told = report_now(report["folder"])
     print(table(report))
-    print(f"  written to {report['folder']}")
+    print(f"  {told}")
 
 
 def _verify(wanted: argparse.Namespace) -> None:
     bad = 0
     for folder in wanted.folders:
-        number, problems = verify(folder)
+        try:
+            number, problems = verify(folder)
+        except UserError as problem:
+            number, problems = 0, [str(problem)]
         for problem in problems:
             print(f"{folder}: {problem}")
         if not problems:

@@ -9,9 +9,12 @@ from vidbench.utils import canonical_label
 
 
 def guesses(run: StoredRun) -> pd.DataFrame:
-    """A row a labelled video: video_id, label and guess (names of the model's classes), probability, hit."""
+    """A row a labelled video: video_id, label and guess (names of the model's classes), probability, hit.
+
+    None of a run that was to be without accuracy.
+    """
     rows = run.predictions[run.predictions["label"] != ""]
-    if not len(rows):
+    if not len(rows) or run.report["settings"]["predict_only"]:
         return pd.DataFrame({"video_id": [], "label": [], "guess": [], "probability": [], "hit": []})
     names = {canonical_label(name): name for name in run.classes}
     labels = rows["label"].map(lambda label: names.get(canonical_label(label), label))

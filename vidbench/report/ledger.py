@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from vidbench.report.verdict import row_in_words
-from vidbench.utils import written_whole
+from vidbench.utils import UserError, written_whole
 
 COLUMNS = ("model", "published", "reproduced by", "videos", "scored set", "commit", "report")
 NO_RUN = ("no run yet", "", "", "", "")
@@ -25,13 +25,20 @@ def ledger(results: Path) -> str:
     rows = [COLUMNS, ("---",) * len(COLUMNS)]
     for name in available_models():
         for published in spec_of(name).to_dict()["published"]:
-            rows.append((name, f"{row_in_words(published)}, {published['source']}", *_cells(name, published, runs)))
+            same = [run for run in runs if run["published"] == published and run["model"].startswith(name)]
+            cells = max(same, key=lambda run: run["scored"])["cells"] if same else NO_RUN
+            rows.append((name, f"{row_in_words(published)}, {published['source']}", *cells))
     table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
     return f"{HEAD}\n{table}\n"
 
 
 def write_ledger(results: Path) -> Path:
-    """Write `results/README.md`; returns its path. Rows that a run filled before are kept where it is not there now."""
+    """Write `results/README.md`; returns its path. Rows that a run filled before are kept where it is not there now.
+
+    Raises UserError where there is no such folder.
+    """
+    if not Path(results).is_dir():
+        raise UserError(f"no such folder: {results}")
     path = Path(results) / "README.md"
     before = _rows(path.read_text(encoding="utf-8")) if path.is_file() else {}
     lines = []
@@ -44,28 +51,30 @@ def write_ledger(results: Path) -> Path:
 
 
 def _report(path: Path) -> dict | None:
-    """The report of a finished, comparable run, with the name of its folder; None for anything else."""
+    """What the ledger says of a finished, comparable run; None for anything else."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        comparable = report["status"] == "done" and report["comparable"]
-        return report | {"folder": path.parent.name} if comparable else None
+        if report["status"] != "done" or not report["comparable"]:
+            return None
+        return {
+            "model": report["model"]["name"],
+            "published": report["published"],
+            "scored": report["counts"]["scored"],
+            "cells": _cells(report, path.parent.name),
+        }
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _cells(name: str, published: dict, runs: list[dict]) -> tuple[str, ...]:
-    same = [run for run in runs if run["published"] == published and run["model"]["name"].startswith(name)]
-    if not same:
-        return NO_RUN
-    run = max(same, key=lambda run: run["counts"]["scored"])
-    number = run["metrics"]["top1"]
+def _cells(report: dict, folder: str) -> tuple[str, ...]:
+    number, counts = report["metrics"]["top1"], report["counts"]
     low, high = (100 * bound for bound in number["ci95"])
     return (
         f"{100 * number['value']:.2f} [{low:.1f}, {high:.1f}]",
-        f"{run['counts']['scored']:,} of {run['counts']['listed']:,}",
-        run["dataset"]["fingerprint"][:12],
-        run["environment"]["commit"] or "",
-        f"[{run['folder']}]({run['folder']}/report.md)",
+        f"{counts['scored']:,} of {counts['listed']:,}",
+        report["dataset"]["fingerprint"][:12],
+        report["environment"]["commit"] or "",
+        f"[{folder}]({folder}/report.md)",
     )
 
 

@@ -10,10 +10,27 @@ from vidbench import metrics
 from vidbench.predict import row_hits
 from vidbench.report.verdict import level_of, verdict
 from vidbench.results import StoredRun
-from vidbench.utils import canonical_label
+from vidbench.utils import UserError, canonical_label
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 VIEW_DRAWS, VIEWS_SEED = 10, 10
+NEEDED = {  # what this version reads of a report
+    "model": ("name", "classes", "published", "overridden", "value_range", "mean_std", "weights_sha256", "runtime"),
+    "dataset": ("name", "id", "title", "classes", "notes", "leaks"),
+    "settings": (
+        "precision",
+        "frame_order",
+        "distinct_frames",
+        "classes",
+        "label_map",
+        "predict_only",
+        "top_n",
+        "seed",
+    ),
+    "protocol": ("sampling", "num_frames", "clips", "crops", "resize", "resize_to", "crop", "short_videos"),
+    "counts": ("population",),
+    "environment": ("commit", "python", "numpy", "usable_cpus", "cpu"),
+}
 CHUNK = 256  # videos, so that thirty views of 400 classes need little memory
 
 
@@ -65,10 +82,10 @@ def groups_of(video_ids: pd.Series, videos: pd.DataFrame) -> np.ndarray:
 
 
 def accuracy_by_views(views: np.ndarray, labels: np.ndarray) -> list[dict]:
-    """Top-1 accuracy of 1, 2, … V views of each video: [{"views", "top1"}, …], V as they are.
+    """Top-1 accuracy of 1, 2, … V views of each video: [{"views", "top1"}, …].
 
-    views: (N, V, C) probabilities; labels: (N,) int, -1 for none. Fewer than V are drawn at random, each video its
-    own, and the accuracies of VIEW_DRAWS draws averaged: which views are chosen matters little then.
+    views: (N, V, C) probabilities in half precision; labels: (N,) int, -1 for none. Fewer than V are drawn at random,
+    each video its own, and the accuracies of VIEW_DRAWS draws averaged: which views are chosen matters little then.
     """
     rng, number = np.random.default_rng(VIEWS_SEED), views.shape[1]
     right = np.zeros(number)
@@ -123,7 +140,16 @@ def summary(record: dict, run: StoredRun, timing: dict) -> dict:
 
 
 def record_of(report: dict) -> dict:
-    """What of a report was known before the first video was scored: the `record` of `summary`."""
+    """What of a report was known before the first video was scored: the `record` of `summary`.
+
+    Raises UserError for the report of another version of the kit.
+    """
+    for part, names in NEEDED.items():
+        if lacking := [name for name in names if name not in report.get(part, {})]:
+            raise UserError(
+                f"report.json lacks {part} {lacking[0]}: another version of vidbench made it; the run's command with "
+                "--overwrite makes it anew"
+            )
     kept = ("model", "dataset", "split", "settings", "protocol", "environment", "merged_from")
     return {name: report[name] for name in kept if name in report} | {
         "counts": {"population": report["counts"]["population"]}

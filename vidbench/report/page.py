@@ -11,8 +11,8 @@ import pandas as pd
 from vidbench import __version__
 from vidbench.data.protocol import Protocol, protocol_in_words
 from vidbench.report.classes import calibration, calibration_error, confident_mistakes, confusion, guesses, per_class
-from vidbench.report.text import methods
-from vidbench.report.verdict import verdict_line
+from vidbench.report.text import methods, metric_title
+from vidbench.report.verdict import CONSISTENT, judgement, verdict_line
 from vidbench.results import StoredRun
 from vidbench.visualize import apng
 
@@ -29,18 +29,21 @@ def page(run: StoredRun, clips: Mapping[str, np.ndarray]) -> str:
     from jinja2 import Environment, StrictUndefined  # only runs that end need it
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["metric_title"] = metric_title
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    classes, steps = per_class(run), calibration(run)
+    classes, counts, steps = per_class(run), confusion(run), calibration(run)
+    good = run.report["comparable"] and judgement(run.report) == CONSISTENT
     return template.render(
         report=run.report,
         version=__version__,
         verdict=verdict_line(run.report),
+        good=good,
         protocol=protocol_in_words(Protocol.from_dict(run.report["protocol"])),
         methods=methods(run.report),
         classes=_shown(classes),
         num_classes=len(classes),
-        matrix=_matrix(confusion(run)),
-        pairs=_pairs(confusion(run)),
+        matrix=_matrix(counts),
+        pairs=_pairs(counts),
         steps=steps,
         calibration_error=calibration_error(steps),
         mistakes=_mistakes(run, clips),

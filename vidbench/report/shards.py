@@ -1,11 +1,16 @@
 """The parts of one evaluation → one run."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from vidbench.arguments import EvaluateSettings
+from vidbench.commands import parse_settings
 from vidbench.report.files import write_files
 from vidbench.report.numbers import record_of, summary, timing_of
-from vidbench.results import RunFolder, read_report, read_run
+from vidbench.results import RunFolder, read_report, read_run, write_argfile
 from vidbench.utils import UserError
+
+PLACE = ("shard", "data_dir")  # in which the parts of one run may differ: machines mount data where they like
 
 
 def merge(folders: list[Path], out: Path) -> dict:
@@ -33,8 +38,15 @@ def merge(folders: list[Path], out: Path) -> dict:
         for folder, _ in shards:
             run.adopt(folder)
         report = run.finish(lambda stored: summary(record, stored, timing_of(seconds, videos, views)))
+        write_argfile(out, _settings(folder, out))
         write_files(read_run(out), {})
     return report | {"folder": str(out)}
+
+
+def _settings(shard: Path, out: Path) -> EvaluateSettings:
+    """What scripts/evaluate.py is told to do the whole run on one machine."""
+    settings = parse_settings(EvaluateSettings, [f"@{shard / 'config.txt'}"])
+    return replace(settings, shard=None, name=out.name, results_dir=out.parent)
 
 
 def _whole_set(parts: list[tuple[Path, dict]]) -> list[tuple[Path, dict]]:
@@ -60,6 +72,6 @@ def _whole_set(parts: list[tuple[Path, dict]]) -> list[tuple[Path, dict]]:
     same = {**ordered[0][1]["identity"], "num_videos": ordered[0][1]["settings"]["num_videos"]}
     for folder, report in ordered[1:]:
         other = {**report["identity"], "num_videos": report["settings"]["num_videos"]}
-        if differing := [key for key in same if key != "shard" and other.get(key) != same[key]]:
+        if differing := [key for key in same if key not in PLACE and other.get(key) != same[key]]:
             raise UserError(f"{folder} is of another run than {ordered[0][0]}: {', '.join(differing)} differ")
     return ordered

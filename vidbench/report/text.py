@@ -18,7 +18,7 @@ def table(report: dict) -> str:
         "  videos     " + ", ".join(f"{name} {number:,}" for name, number in counts.items() if name != "population")
     )
     lines.append("  population " + ", ".join(f"{name} {number:,}" for name, number in counts["population"].items()))
-    if missing := counts["listed"] - counts["found"]:
+    if missing := counts["listed"] - counts["found"] - counts.get("pending", 0):
         hint = "; --population found lists those that are" if report["dataset"]["name"] == "kinetics" else ""
         lines.append(f"  note: not on this disk: {missing:,} of the listed, see failures.csv{hint}")
     if pending := counts.get("pending"):
@@ -39,7 +39,7 @@ def metric_lines(metrics: dict) -> list[str]:
     for name, number in metrics.items():
         low, high = number["ci95"]
         lines.append(
-            f"  {_title(name):<20} {number['value']:7.2%}   95 % interval {low:.1%} to {high:.1%}   "
+            f"  {metric_title(name):<20} {number['value']:7.2%}   95 % interval {low:.1%} to {high:.1%}   "
             f"({number['level']} level, chance {number['chance']:.1%})"
         )
     return lines
@@ -62,7 +62,7 @@ def _looks(settings: dict) -> str:
 def markdown(report: dict) -> str:
     """`report.md`: what a paper says of such an evaluation, in Markdown."""
     rows = [
-        f"| {_title(name)} | {number['value']:.2%} | {number['ci95'][0]:.1%} to {number['ci95'][1]:.1%} | "
+        f"| {metric_title(name)} | {number['value']:.2%} | {number['ci95'][0]:.1%} to {number['ci95'][1]:.1%} | "
         f"{number['chance']:.1%} |"
         for name, number in report["metrics"].items()
     ]
@@ -91,8 +91,8 @@ def methods(report: dict) -> str:
         + f") on {dataset['title']}.",
         f"Of {population.get('annotations', population.get('found', counts['listed'])):,} videos of this split, "
         f"{counts['listed']:,} were listed (in an order with seed {settings['seed']}), {counts['scored']:,} scored, "
-        f"and {counts['failed']:,} could not be read; the SHA-256 of the sorted ids of the scored ones begins with "
-        f"{dataset['fingerprint'][:12]}.",
+        f"and {counts['failed']:,} could not be read{_unlabelled(counts)}; the SHA-256 of the sorted ids of the scored "
+        f"ones begins with {dataset['fingerprint'][:12]}.",
         protocol_in_words(Protocol.from_dict(report["protocol"])),
         f"Pixels were scaled to {model['value_range'][0]:g} to {model['value_range'][1]:g}"
         + (", then standardised by channel" if model["mean_std"] else "")
@@ -108,6 +108,12 @@ def methods(report: dict) -> str:
     return " ".join(words)
 
 
+def _unlabelled(counts: dict) -> str:
+    return f" ({counts['unlabelled']:,} of the scored have no label and no part in the accuracy)" * bool(
+        counts["unlabelled"]
+    )
+
+
 def _odd_looks(settings: dict) -> list[str]:
     looks = _looks(settings).removeprefix(", ")
     return [f"The model was shown {looks}."] if looks else []
@@ -117,7 +123,7 @@ def _accuracy_sentence(report: dict) -> str:
     if not report["metrics"]:
         return "No accuracy was computed."
     parts = [
-        f"{_title(name)} {'accuracy ' * name.startswith('top')}is {number['value']:.2%} "
+        f"{metric_title(name)} {'accuracy ' * name.startswith('top')}is {number['value']:.2%} "
         f"(95 % interval {number['ci95'][0]:.1%} to {number['ci95'][1]:.1%})"
         for name, number in report["metrics"].items()
     ]
@@ -136,6 +142,6 @@ def _published_sentence(report: dict) -> list[str]:
     return [f"{told}; it is not comparable: {reasons}." if reasons else f"{told}."]
 
 
-def _title(name: str) -> str:
+def metric_title(name: str) -> str:
     """A metric's name for people: top1 → top-1."""
     return name.replace("top", "top-").replace("_", " ")

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+CONSISTENT = "consistent"
+SPLITS = {("kinetics-400", "val"): 19_906, ("kinetics-400", "test"): 39_805, ("demo", "val"): 160}  # rows as published
 ENOUGH_COVERAGE = 0.95  # of a split's annotations; published numbers lack about as much, videos vanish from YouTube
 SQUARE = {"square_crop": "cut to a square, then", "square_pad": "padded to a square, then", "exact": "scaled to"}
 
@@ -32,7 +34,7 @@ def verdict_line(report: dict) -> str:
     low, high = (100 * bound for bound in number["ci95"])
     return (
         f"published {row_in_words(published)} | here {100 * number['value']:.2f} [{low:.1f}, {high:.1f}] on "
-        f"{counts['scored']:,} of {_annotated(report):,} | {judgement(report)}"
+        f"{_judged(counts):,} of {_annotated(report):,} | {judgement(report)}"
     )
 
 
@@ -40,7 +42,7 @@ def judgement(report: dict) -> str:
     """Whether the published accuracy lies in the interval of a comparable run."""
     low, high = (100 * bound for bound in report["metrics"]["top1"]["ci95"])
     if low <= report["published"]["top1"] <= high:
-        return "consistent"
+        return CONSISTENT
     return "HIGHER than published" if low > report["published"]["top1"] else "LOWER than published: no setting says why"
 
 
@@ -141,8 +143,12 @@ def _video_reasons(report: dict) -> Iterator[str]:
     listed = _annotated(report)
     if not counts["population"].get("annotations") and dataset["name"] == "kinetics":
         yield "no annotations on this disk: nobody knows how much of the split was scored"
-    elif counts["scored"] < ENOUGH_COVERAGE * listed:
-        yield f"{counts['scored']:,} of {listed:,} videos"
+    elif _judged(counts) < ENOUGH_COVERAGE * listed:
+        yield f"{_judged(counts):,} of {listed:,} videos"
+    if excluded := counts["population"].get("excluded"):
+        yield f"{excluded:,} videos excluded (--exclude-ids)"
+    if settings["label_map"]:
+        yield "labels renamed (--label-map)"
     if settings["classes"]:
         yield f"{len(settings['classes'])} of {dataset['classes']} classes"
     elif dataset["classes"] and dataset["classes"] != report["model"]["classes"]:
@@ -154,9 +160,16 @@ def _video_reasons(report: dict) -> Iterator[str]:
         yield leak_in_words(leak)
 
 
+def _judged(counts: dict) -> int:
+    """How many videos the accuracy is of: the scored ones that have a label."""
+    return counts["scored"] - counts["unlabelled"]
+
+
 def _annotated(report: dict) -> int:
-    """How many videos the split has, as far as is known here."""
+    """How many videos the split has: as it was published, else as far as is known here."""
     population = report["counts"]["population"]
+    if known := SPLITS.get((report["dataset"]["id"], report["split"])):
+        return known
     return population.get("annotations") or population.get("found") or report["counts"]["listed"]
 
 
@@ -177,9 +190,8 @@ def leak_in_words(leak: dict) -> str:
     """One of `vidbench.data.leaks.find_leaks`."""
     if leak["videos"] is None:
         return f"it is not known how many videos stand in {leak['seen']}, which the model has seen: {leak['reason']}"
-    return (
-        f"{leak['videos']:,} videos stand in {leak['seen']}, which the model has seen (--exclude-ids leaves them out)"
-    )
+    stand = "video stands" if leak["videos"] == 1 else "videos stand"
+    return f"{leak['videos']:,} {stand} in {leak['seen']}, which the model has seen (--exclude-ids leaves them out)"
 
 
 def _result_reasons(report: dict, published: dict | None) -> Iterator[str]:
@@ -192,4 +204,5 @@ def _result_reasons(report: dict, published: dict | None) -> Iterator[str]:
     number = report["metrics"]["top1"]
     low, high = number["ci95"]
     if low <= number["chance"] and (published is None or high < published["top1"] / 100):
-        yield "no better than guessing: are the class names in the order of the model's outputs?"
+        hint = "" if "protocol" in report["model"]["overridden"] else ": are the class names in the outputs' order?"
+        yield f"no better than guessing{hint}"

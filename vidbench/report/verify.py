@@ -9,7 +9,8 @@ import numpy as np
 
 from vidbench.report.files import tables_of
 from vidbench.report.numbers import record_of, summary
-from vidbench.results import StoredRun, differences, read_run
+from vidbench.report.text import markdown
+from vidbench.results import StoredRun, differences, read_run, run_table
 from vidbench.utils import UserError, sha256_of
 
 COMPUTED = ("counts", "metrics", "accuracy_by_views", "published", "comparable", "reasons")
@@ -21,13 +22,16 @@ def verify(folder: Path) -> tuple[int, list[str]]:
     """How many things of a finished run were checked, and what is wrong, in words.
 
     Files against their SHA-256 in `report.json`; every listed video is scored or failed, once; each row of
-    `predictions.csv` against `scores.npz`; every number of the report, `per_class.csv` and `confusion.csv` against
-    what the rows give. Raises UserError where there is no run, or none that a verdict was made of.
+    `predictions.csv` against `scores.npz`; every number of the report, `per_class.csv`, `confusion.csv` and `report.md`
+    against what the rows give; protocol and weights against the run's identity. What it cannot see: who changes the
+    rows, the scores, all numbers and all digests in the same sense. Raises UserError where there is no run, or none
+    that a verdict was made of.
     """
     run = read_run(folder)
     if run.report["status"] == "running" or "files" not in run.report:
         raise UserError(f"{folder} is not finished, or an older version of vidbench made it: start its command again")
-    problems = [*_changed_files(run), *_listing(run), *_rows(run), *_tables(run), *_numbers(run)]
+    record_of(run.report)  # an older version's has not what follows
+    problems = [*_changed_files(run), *_listing(run), *_rows(run), *_tables(run), *_numbers(run), *_identity(run)]
     return len(run.report["files"]) + len(run.order) + len(run.predictions) + len(COMPUTED), problems
 
 
@@ -44,6 +48,10 @@ def _listing(run: StoredRun) -> Iterator[str]:
     known = set(run.order)
     for key in sorted({*scored, *failed} - known)[:5]:
         yield f"{key} was scored, but not listed"
+    for name in ("predictions.csv", "failures.csv", "videos.csv"):
+        keys = run_table(run.folder / name)["video_id"]
+        for key in keys[keys.duplicated()].unique()[:5]:
+            yield f"{key} stands twice in {name}"
     for key in sorted(set(scored) & set(failed))[:5]:
         yield f"{key} is scored and failed"
     lost = len(known) - len({*scored, *failed} & known) - run.report["counts"].get("pending", 0)
@@ -73,15 +81,18 @@ def _near(value: float, kept: float) -> bool:
 
 
 def _tables(run: StoredRun) -> Iterator[str]:
-    for name, text in tables_of(run).items():
+    for name, text in (tables_of(run) | {"report.md": markdown(run.report)}).items():
         path = run.folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             yield f"{name} is not what the rows give"
+    for name in ("report.html", "config.txt"):
+        if not (run.folder / name).is_file():
+            yield f"{name} is missing"
 
 
 def _numbers(run: StoredRun) -> Iterator[str]:
     """Numbers of the report that the rows do not give."""
-    anew = json.loads(json.dumps(summary(record_of(run.report), run, run.report["timing"])))
+    anew = json.loads(json.dumps(summary(record_of(run.report), run, run.report.get("timing", {}))))
     parts = {name: (run.report.get(name), anew.get(name)) for name in COMPUTED}
     for name in ("fingerprint", "sources"):
         parts[f"dataset {name}"] = run.report["dataset"].get(name), anew["dataset"][name]
@@ -90,6 +101,17 @@ def _numbers(run: StoredRun) -> Iterator[str]:
         if there != here:
             told = differences(there, here) if isinstance(there, dict) and isinstance(here, dict) else ()
             yield f"report.json, {name}: {'; '.join(told) or f'{there} there, {here} from the rows'}"
+
+
+def _identity(run: StoredRun) -> Iterator[str]:
+    """What the report says twice, and not the same, of the model, its protocol and the settings."""
+    identity, model, settings = run.report["identity"], run.report["model"], run.report["settings"]
+    told = {"protocol": run.report["protocol"]}
+    told |= {name: model[name] for name in ("weights_sha256", "runtime", "value_range")}
+    told |= {name: settings[name] for name in ("seed", "precision", "frame_order", "distinct_frames")}
+    known = {name: identity[name] for name in told if name in identity}
+    for words in differences(known, {name: told[name] for name in known}, "", "in the identity", "in the report"):
+        yield f"report.json says two things: {words}"
 
 
 def _rounded(value):

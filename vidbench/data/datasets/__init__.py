@@ -13,7 +13,7 @@ from pathlib import Path
 from vidbench.data.datasets.registry import DATASETS, ROOT, Dataset, dataset
 from vidbench.data.datasets.tables import read_rows
 from vidbench.data.records import Video
-from vidbench.utils import UserError, canonical_label, printable, seeded_place, unknown
+from vidbench.utils import NoSplit, UserError, canonical_label, printable, seeded_place, unknown
 
 __all__ = ["DATASETS", "ROOT", "Dataset", "dataset", "load_dataset", "read_label_map", "select", "shard_of"]
 
@@ -35,7 +35,7 @@ def load_dataset(name: str, split: str = "val", data_dir: Path | None = None, **
     label_map = options.pop("label_map", None)
     found = DATASETS[name](Path(data_dir) if data_dir else None, split, **options)
     if not found.videos:
-        raise UserError(f"dataset {name}: no videos in split {split!r} of {data_dir or 'its folder'}")
+        raise NoSplit(f"dataset {name}: no videos in split {split!r} of {data_dir or 'its folder'}")
     if label_map:
         names = read_label_map(label_map)
         known = {canonical_label(video.label) for video in found.videos if video.label is not None}

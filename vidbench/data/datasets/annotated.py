@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidbench.data.datasets.registry import Dataset, dataset, listed, unique
 from vidbench.data.records import Video
-from vidbench.utils import UserError, written_whole
+from vidbench.utils import NoSplit, UserError, written_whole
 
 SCHEMA = 1
 ANNOTATIONS = "annotations.json"
@@ -49,7 +49,7 @@ def annotations(data_dir: Path | None, split: str = "val", annotations: Path | N
         raise UserError(f"{file} is no annotations file of split.py: {problem}") from None
     unique(videos, file)
     if split not in (splits := {video.split: None for video in videos}):
-        raise UserError(f"{file} has no videos of split {split!r}; it has {', '.join(splits)}: choose one of them")
+        raise NoSplit(f"{file} has no videos of split {split!r}; it has {', '.join(splits)}: choose one of them")
     return listed("annotations", split, [video for video in videos if video.split == split], classes=classes)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from vidbench.data.datasets.registry import ROOT, Dataset, dataset, listed
 from vidbench.data.datasets.tables import existing, kinetics_rows, read_table, video_files
 from vidbench.data.records import Video
-from vidbench.utils import UserError
+from vidbench.utils import NoSplit
 
 
 @dataset("demo")
@@ -13,7 +13,7 @@ def demo(data_dir: Path | None, split: str = "val") -> Dataset:
     """The synthetic clips that ship with the kit: drawn figures, eight actions (`vidbench.data.demo`)."""
     root = existing(data_dir or ROOT / "data" / "demo", "demo")
     if not (root / f"{split}.csv").is_file():
-        raise UserError(f"{root} has no split {split!r}: val ships, vidbench.data.demo.draw_dataset draws others")
+        raise NoSplit(f"{root} has no split {split!r}: val ships, vidbench.data.demo.draw_dataset draws others")
     groups = {row["video_id"]: row["group"] for row in read_table(root / "attributes.csv", {"video_id", "group"})}
     rows = list(kinetics_rows(root / f"{split}.csv"))
     paths = {path.stem: path for path in video_files(root / split)}

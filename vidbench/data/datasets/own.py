@@ -6,7 +6,7 @@ from vidbench.data.datasets.registry import Dataset, dataset, listed, unique
 from vidbench.data.datasets.tables import existing, rows_of_split, video_files, visible_files
 from vidbench.data.images import is_frame
 from vidbench.data.records import Video
-from vidbench.utils import UserError, unknown
+from vidbench.utils import NoSplit, UserError, unknown
 
 
 @dataset("folder")
@@ -19,7 +19,7 @@ def folder(data_dir: Path | None, split: str = "val") -> Dataset:
     root = existing(data_dir, "folder")
     splits = [name for name in ("train", "val", "test") if (root / name).is_dir()]
     if splits and split not in splits:
-        raise unknown("split", split, splits)
+        raise unknown("split", split, splits, NoSplit)
     root = root / split if splits else root
     videos = []
     for file in video_files(root):

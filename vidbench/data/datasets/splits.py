@@ -6,7 +6,7 @@ from pathlib import Path
 from vidbench.data.datasets.registry import ROOT, Dataset, dataset, listed
 from vidbench.data.datasets.tables import existing, video_files
 from vidbench.data.records import Video
-from vidbench.utils import UserError, unknown
+from vidbench.utils import NoSplit, UserError, unknown
 
 UCF101_NAME = re.compile(r"v_(.+)_(g\d+)_c\d+")  # class, recording of that class, clip of that recording
 HMDB51_TAGS = r"[hulf]_(?:cm|nm)_np\d_(?:fr|ba|le|ri)_(?:bad|med|goo)_\d+"  # behind source and class
@@ -43,7 +43,7 @@ def hmdb51(data_dir: Path | None, split: str = "val", fold: int = 1) -> Dataset:
     root = existing(data_dir or ROOT / "data" / "raw" / "hmdb51", "hmdb51")
     listings = sorted(root.rglob(f"*_test_split{_fold(fold)}.txt"))
     if not listings:
-        raise UserError(f"dataset hmdb51: no *_test_split{fold}.txt below {root}")
+        raise NoSplit(f"dataset hmdb51: no *_test_split{fold}.txt below {root}")
     mark = "1" if _fold_list(split) == "train" else "2"
     paths = {path.name: path for path in video_files(root)}
     videos = []
@@ -78,7 +78,7 @@ def _fold_list(split: str) -> str:
 def _one_file(root: Path, name: str) -> Path:
     found = sorted(root.rglob(name))
     if not found:
-        raise UserError(f"no {name} below {root}")
+        raise NoSplit(f"no {name} below {root}")
     return found[0]
 
 

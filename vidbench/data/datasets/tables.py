@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from vidbench.utils import UserError
+from vidbench.utils import NoSplit, UserError
 
 NOT_VIDEOS = (".txt", ".csv", ".json", ".md")
 
@@ -72,9 +72,7 @@ def rows_of_split(path: Path, needed: set[str], split: str) -> Iterator[tuple[in
     rows = read_table(path, needed)
     splits = {row.get("split", split) for row in rows}
     if rows and split not in splits | {""}:
-        raise UserError(
-            f"{path} has no rows of split {split!r}; it has {', '.join(sorted(splits))}: choose one of them"
-        )
+        raise NoSplit(f"{path} has no rows of split {split!r}; it has {', '.join(sorted(splits))}: choose one of them")
     for number, row in enumerate(rows, start=2):
         if row.get("split") == "":
             raise UserError(f"{path}, line {number}: the split is empty")
@@ -109,5 +107,5 @@ def existing(path: Path | None, name: str) -> Path:
     if path is None:
         raise UserError(f"dataset {name} needs --data-dir DIR")
     if not path.is_dir():
-        raise UserError(f"dataset {name}: no such folder: {path}; data/README.md says what goes where")
+        raise NoSplit(f"dataset {name}: no such folder: {path}; data/README.md says what goes where")
     return path
