@@ -7,7 +7,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from vidbench.arguments import CheckSettings, CompareSettings, EvaluateSettings, SplitSettings, TrainSettings
+from vidbench.arguments import (
+    CheckSettings,
+    CompareSettings,
+    EvaluateSettings,
+    FetchSettings,
+    FoldsSettings,
+    SplitSettings,
+    StatusSettings,
+    TrainSettings,
+    VerifySettings,
+)
 from vidbench.commands import parse_settings
 from vidbench.train.setup import plan_of
 
@@ -54,7 +64,10 @@ def test_every_flag_is_in_the_readme_and_in_the_config():
         name = item.name.replace("_", "-")
         for page in (README, training):
             assert f"--{name}" in page or f"--no-{name}" in page, name
-    for item in (*fields(SplitSettings), *fields(CheckSettings), *fields(CompareSettings)):
+    fetching = (FetchSettings, FoldsSettings, VerifySettings, StatusSettings)
+    for item in (
+        field for kind in (SplitSettings, CheckSettings, CompareSettings, *fetching) for field in fields(kind)
+    ):
         assert item.metadata["positional"] or f"--{item.name.replace('_', '-')}" in README, item.name
 
 
@@ -63,6 +76,22 @@ def test_the_configs_parse():
     assert (config.model, config.dataset, config.num_videos) == ("demo", "demo", 0)
     kinetics = parse_settings(EvaluateSettings, [f"@{ROOT / 'scripts' / 'kinetics400.txt'}"])
     assert (kinetics.model_name, kinetics.dataset, kinetics.kinetics_version) == ("i3d-kinetics-400", "kinetics", "400")
+
+
+def test_the_costs_of_fetching_are_what_the_sizes_say():
+    from vidbench.data.fetch.cvdf import SIZES, mean_clip_bytes
+
+    section = re.search(r"^### Fetching data\n(.*?)^### ", README, flags=re.S | re.M)[1]
+    rate = 50e6 / 8
+    few, many = (count * mean_clip_bytes("400", "val") for count in (16, 200))
+    assert f"| {few / 1e6:.0f} MB | {few / rate:.0f} seconds |" in section
+    assert f"| {many / 1e9:.1f} GB | {many / rate:.0f} seconds |" in section
+    assert f"| 30 GB | {30e9 / rate / 3600:.1f} hours |" in section
+    assert f"| 370 GB | {370e9 / rate / 3600:.0f} hours |" in section
+    assert f"{2 * 43e9 / 600 / 1e9:.2f} GB | {2 * 43e9 / 600 / rate:.0f} seconds" in section
+    for version in ("400", "600", "700-2020"):
+        size = sum(size for (known, _), (size, _) in SIZES.items() if known == version)
+        assert re.search(rf"{size / 1e9:.0f} GB\s\({size / rate / 3600:.0f}", section), version
 
 
 def test_the_map_names_every_module():

@@ -3,6 +3,7 @@
 from vidbench.arguments.check import CheckSettings
 from vidbench.arguments.compare import CompareSettings
 from vidbench.arguments.evaluate import EvaluateSettings, PredictSettings
+from vidbench.arguments.fetch import FetchSettings, FoldsSettings, StatusSettings, VerifySettings
 from vidbench.arguments.shared import DataSettings, LoadingSettings, ModelSettings
 from vidbench.arguments.split import SplitSettings
 from vidbench.arguments.train import TrainSettings
@@ -12,9 +13,13 @@ __all__ = [
     "CompareSettings",
     "DataSettings",
     "EvaluateSettings",
+    "FetchSettings",
+    "FoldsSettings",
     "LoadingSettings",
     "ModelSettings",
     "PredictSettings",
     "SplitSettings",
+    "StatusSettings",
     "TrainSettings",
+    "VerifySettings",
 ]

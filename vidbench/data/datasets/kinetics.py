@@ -1,6 +1,7 @@
 """Kinetics 400, 600 and 700-2020 as the CVDF hosts them."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from vidbench.data.classes import kinetics_classes
@@ -34,7 +35,8 @@ def kinetics(data_dir: Path | None, split: str = "val", version: str = "400", po
     clips = [path for path in video_files(root) if KINETICS_NAME.fullmatch(path.stem)]
     clips.sort(key=lambda path: path.parent.name == REPLACEMENTS)  # last: they stand for corrupt ones of the same name
     paths = {path.stem: path for path in clips}
-    manifest = _verified(root / "manifest.csv") if (root / "manifest.csv").is_file() else None
+    noted = _noted(root / "manifest.csv") if (root / "manifest.csv").is_file() else None
+    manifest = None if noted is None else {key: row for key, row in noted.items() if row["status"] == "ok"}
     if population == "annotations" and not labels:
         raise UserError(f"--population annotations: no {split}.csv or {split}.txt in {root}")
     if population == "found" or (population is None and manifest is None and not labels):
@@ -44,11 +46,11 @@ def kinetics(data_dir: Path | None, split: str = "val", version: str = "400", po
     else:
         keys = list(labels)
     classes = kinetics_classes(str(version).split("-")[0])
-    known = _class_folders(paths, root, classes) | {key: label for key, label in labels.items() if label}
+    known = _class_folders(paths, root, classes)
+    known |= {key: row["label"] for key, row in (noted or {}).items() if row.get("label")}
+    known |= {key: label for key, label in labels.items() if label}
     videos = [Video(key, paths.get(key), known.get(key), split, group=key[:11]) for key in keys]
-    counts = {"annotations": len(labels), "found": len(paths)}
-    if manifest is not None:
-        counts |= {"verified": len(manifest), "never fetched": len(labels.keys() - manifest.keys())}
+    counts = {"annotations": len(labels), "found": len(paths)} | _coverage(labels, noted)
     notes = () if labels or not videos else (f"no annotation file {split}.csv: labels come from folders",)
     classes = classes if any(video.label for video in videos) else ()
     return Dataset("kinetics", split, tuple(videos), classes, counts, notes)
@@ -63,9 +65,19 @@ def annotation_table(root: Path, split: str) -> Path | None:
     return None
 
 
-def _verified(manifest: Path) -> dict[str, str]:
-    rows = read_table(manifest, {"key", "status"})
-    return {row["key"]: row["status"] for row in rows if row["status"] == "ok"}
+def _noted(manifest: Path) -> dict[str, dict[str, str]]:
+    """{key: row} of a fetch manifest; the last row of a key counts."""
+    return {row["key"]: row for row in read_table(manifest, {"key", "status"})}
+
+
+def _coverage(labels: dict, noted: dict[str, dict[str, str]] | None) -> dict[str, int]:
+    """How many clips a manifest has verified, and what became of the other annotated ones."""
+    if noted is None:
+        return {}
+    verified = {key for key, row in noted.items() if row["status"] == "ok"}
+    lacking = Counter(noted[key]["status"] if key in noted else "" for key in labels.keys() - verified)
+    known = {status: lacking.pop(status) for status in ("bad", "failed") if status in lacking}
+    return {"verified": len(verified), **known, "never fetched": lacking.total()}
 
 
 def _class_folders(paths: dict[str, Path], root: Path, classes: tuple[str, ...]) -> dict[str, str]:

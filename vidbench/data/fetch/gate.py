@@ -36,15 +36,23 @@ class Gate:
         self._pool.join()
 
     def admit(
-        self, part: Path, target: Path, *, key: str, label: str = "", source: str = "", seconds: float | None = None
+        self,
+        part: Path,
+        target: Path,
+        *,
+        key: str,
+        label: str = "",
+        source: str = "",
+        seconds: float | None = None,
+        aside: bool = True,
     ) -> Row:
         """Verify `part`, a finished file under another name, and move it to `target`, or aside; returns its row.
 
         seconds: how long the clip should be, None where nobody knows. `part` and `target` lie in the folder, `part`
-        may be `target`: then a good file stays where it is.
+        may be `target`: then a good file stays where it is. aside: False leaves a bad file where it is.
         """
         info, reason = self._verified(part, seconds)
-        place = target if reason is None else self.folder / ASIDE / target.name
+        place = target if reason is None or not aside else self.folder / ASIDE / target.name
         facts = {"bytes": part.stat().st_size, "sha256": sha256_of(part)}
         if info:
             facts |= {"frames": info.num_frames, "fps": round(info.fps, 3), "width": info.width, "height": info.height}
@@ -60,6 +68,13 @@ class Gate:
         """Write a row of the manifest."""
         with self._noting:
             self.manifest.add(row)
+
+    def news(self) -> list[Row]:
+        """The rows that other processes wrote since the last call; at first all that the manifest has."""
+        with self._noting:
+            self.manifest.refresh()
+            news, self.manifest.news = self.manifest.news, []
+            return news
 
     def _verified(self, part: Path, seconds: float | None) -> tuple[VideoInfo | None, str | None]:
         """What a file holds, None where it cannot be decoded; and why it is no clip, None where it is one."""

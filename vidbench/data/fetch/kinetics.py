@@ -1,185 +1,309 @@
-"""Bytes from elsewhere: Kinetics clips out of the archives that the CVDF hosts, and single files.
+"""Kinetics clips out of the archives that the CVDF hosts: which ones, from where, and what came of it.
 
-An archive is read as a stream and left as soon as enough wanted clips are out of it; none lies on the disk.
-`manifest.csv` (key, status, bytes, sha256) says which clips a subset is.
+An archive is read as a stream and left as soon as enough wanted clips are out of it; none lies on the disk unless asked
+for. `manifest.csv` says which clips a folder holds, `missing.csv` which ones the last fetch could not get.
 """
 
 import csv
-import http.client
 import logging
-import posixpath
 import shutil
-import tarfile
-import urllib.error
-import urllib.parse
-import urllib.request
-import zlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from tqdm.auto import tqdm
-
-from vidbench.data.datasets.kinetics import KINETICS_NAME, KINETICS_VERSIONS
-from vidbench.data.datasets.tables import read_table
-from vidbench.utils import UserError, sha256_of, unknown, written_whole
+from vidbench.data.datasets.registry import ROOT
+from vidbench.data.fetch.cvdf import (
+    CVDF,
+    REPLACEMENTS,
+    Archive,
+    annotated,
+    archives_of,
+    check_split,
+    mean_clip_bytes,
+    of_classes,
+)
+from vidbench.data.fetch.gate import ASIDE, Gate
+from vidbench.data.fetch.harvest import Harvest, Harvested, keys_in
+from vidbench.data.fetch.http import size_of
+from vidbench.data.fetch.manifest import Manifest, Row
+from vidbench.data.fetch.reconcile import reconcile
+from vidbench.data.fetch.staging import staging
+from vidbench.data.fetch.wanted import Wanted
+from vidbench.machine import usable_cpus
+from vidbench.utils import UserError, canonical_label, printable, readable_bytes, seeded_place, written_whole
 
 log = logging.getLogger(__name__)
-CVDF = "https://s3.amazonaws.com/kinetics/"
-FOLDERS = {"400": ("400", "k400"), "600": ("600", "k600"), "700-2020": ("700_2020", "k700_2020")}
-TIMEOUT_SECONDS = 30
-CHUNK_BYTES = 1 << 20
-MANIFEST_COLUMNS = ["key", "status", "bytes", "sha256"]
+MISSING = "missing.csv"
+MOST_VERIFIERS = 8
+Say = Callable[[str], None]
 
 
-def fetch_kinetics(
-    version: str, split: str, folder: Path, *, num_videos: int, seed: int = 0, base_url: str = CVDF
-) -> int:
+@dataclass(frozen=True)
+class KineticsFetch:
+    """What is wanted of Kinetics, and how it is fetched.
+
+    num_videos: until so many clips are in the folder, those that lie there counted; 0: all. classes: of these only.
+    order: "first" reads archives in a seeded order, clips as they come; "random" takes a seeded random sample of the
+    annotated clips. base_url: of a mirror, laid out as CVDF's host. max_bytes: received by one call, at most.
+    replacements: Kinetics-400's, for corrupt train clips. retry_failed: also clips that were bad before.
+    """
+
+    version: str
+    split: str
+    folder: Path
+    num_videos: int = 0
+    classes: Sequence[str] = ()
+    seed: int = 0
+    order: str = "first"
+    jobs: int = 1
+    base_url: str = CVDF
+    replacements: bool = False
+    keep_archives: bool = False
+    max_bytes: float | None = None
+    retry_failed: bool = False
+    decode_timeout: float = 60.0
+    progress: bool = True
+
+    def __post_init__(self):
+        check_split(self.version, self.split)
+        if self.order not in ("first", "random"):
+            raise UserError(f"the order must be first or random, got {self.order!r}")
+        if self.replacements and (self.version, self.split) != ("400", "train"):
+            raise UserError("--replacements are clips of Kinetics-400's train split")
+        if not self.base_url.endswith("/"):
+            object.__setattr__(self, "base_url", f"{self.base_url}/")
+
+    @property
+    def goal(self) -> float:
+        """How many clips are enough."""
+        return self.num_videos or float("inf")
+
+    @property
+    def workers(self) -> int:
+        """Processes that verify clips."""
+        return max(self.jobs, min(MOST_VERIFIERS, usable_cpus()))
+
+
+@dataclass
+class Outcome:
+    """What a fetch came to: `annotated` clips in all, `wanted` of the chosen classes, `here` verified ones of these."""
+
+    fetch: KineticsFetch
+    annotated: int
+    wanted: int
+    here: int
+    got: Harvested = field(default_factory=Harvested)
+    missing: dict[str, str] = field(default_factory=dict)  # key → why
+
+    def lines(self) -> list[str]:
+        """What to tell, the counts first."""
+        of = self.fetch.num_videos or self.wanted
+        name = f"kinetics-{self.fetch.version} {self.fetch.split}"
+        lines = [
+            f"{name}: {self.here:,} of {of:,} clips are here and verified ({self.wanted:,} annotated"
+            + (f" in these classes, {self.annotated:,} in all" if self.fetch.classes else "")
+            + f"); {self.got.new:,} new, {readable_bytes(self.got.received_bytes)} received"
+        ]
+        if self.got.bad:
+            lines.append(f"bad, put aside in {ASIDE}: {_some(self.got.bad)}")
+        if self.got.refused:
+            kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(self.got.refused.items()))
+            lines.append(f"refused in archives: {kinds}")
+        lines += [f"archive not read to its end: {problem}" for problem in self.got.problems]
+        if self.missing:
+            lines.append(f"missing {len(self.missing):,}, named in {MISSING}: {_some(self.missing)}")
+        return [printable(line) for line in lines]
+
+    def check(self) -> None:
+        """Raise UserError or OSError where fewer clips are here than were asked for, and this is why."""
+        if self.here >= self.fetch.goal:
+            return
+        if self.got.problem:
+            raise self.got.problem
+        if self.got.problems:
+            raise UserError(f"{self.got.problems[0]}; what was fetched is kept, the same call goes on")
+
+
+def fetch_kinetics(version: str, split: str, folder: Path, *, num_videos: int, **options) -> int:
     """Fetch clips and annotations of a split until `num_videos` clips lie in `folder`; returns how many do.
 
-    Archives are taken in a seeded order. Clips that lie there already count and are not fetched again. Each
-    clip lands whole or not at all, and is noted in `manifest.csv`.
-    Raises UserError for an unknown version or split, or when the network does not answer.
+    options: the other fields of `KineticsFetch`. Fewer clips than asked for are no error where there are no more.
+    Raises UserError for an unknown version or split, when the network does not answer, or an archive is broken and
+    clips are lacking for it; what was fetched until then is kept.
     """
-    if version not in FOLDERS:
-        raise unknown("Kinetics version", version, KINETICS_VERSIONS)
-    if split not in ("train", "val", "test"):
-        raise unknown("split", split, ("train", "val", "test"))
-    folder.mkdir(parents=True, exist_ok=True)
-    place, prefix = FOLDERS[version]
-    lying = {path.stem: path for path in folder.rglob("*.mp4") if KINETICS_NAME.fullmatch(path.stem)}
-    for key in sorted(lying.keys() - _noted(folder / "manifest.csv")):  # placed by hand, or killed in between
-        _note(folder / "manifest.csv", lying[key])
-    have = set(lying)
-    if len(have) >= num_videos:
-        return len(have)
-    suffix = "txt" if version == "600" and split != "test" else "csv"  # K600's CSVs are incomplete
-    _fetch_file(f"{base_url}{place}/annotations/{split}.{suffix}", folder / f"{split}.{suffix}")
-    archives = _text(f"{base_url}{place}/{split}/{prefix}_{split}_path.txt").split("\n")
-    archives = [line.strip() for line in archives if line.strip()]
-    for number in np.random.default_rng(seed).permutation(len(archives)):
-        for path in _clips_of(archives[number], folder, have):
-            have.add(path.stem)
-            _note(folder / "manifest.csv", path)
-            if len(have) >= num_videos:
-                return len(have)
-    return len(have)
+    outcome = fetch_from_archives(KineticsFetch(version, split, Path(folder), num_videos, **options))
+    outcome.check()
+    return outcome.here
 
 
-def fetch_file(url: str, target: Path, tries: int = 3) -> None:
-    """Fetch one file to `target`, whole or not at all, with a progress bar.
+def fetch_from_archives(fetch: KineticsFetch, say: Say = log.info) -> Outcome:
+    """Fetch clips as `fetch` says; `say` is told what a random order will cost.
 
-    What has come lies in `<target>.part` meanwhile; a dropped connection, or the next call, goes on behind it where
-    the server allows. Raises UserError when nothing answers, or when it drops `tries` times.
+    Raises UserError where the annotations or the list of archives cannot be had; what happens later is in the outcome.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    for _ in range(tries):
-        if _fetch_part(url, part):
-            part.replace(target)
+    every, wanted = _clips(fetch)
+    with Gate(fetch.folder, Manifest(fetch.folder), fetch.workers, fetch.decode_timeout) as gate:
+        have = _counted(reconcile(fetch.folder, gate, every, fetch.workers, fetch.progress), gate, every, fetch)
+        outcome = Outcome(fetch, len(every), len(wanted), len(have))
+        if len(have) < fetch.goal and not have >= wanted.keys():
+            archives = _archives(fetch, every)
+            _check_room(fetch, len(wanted.keys() - have))
+            with staging(fetch.folder) as room:
+                harvest = Harvest(
+                    fetch.folder, gate, room, every, have, class_folders=fetch.version == "700-2020",
+                    keep_archives=fetch.keep_archives, max_bytes=fetch.max_bytes, retry_failed=fetch.retry_failed,
+                    progress=fetch.progress,
+                )  # fmt: skip
+                if fetch.order == "random":
+                    _sample(harvest, fetch, wanted, archives, say)
+                else:
+                    harvest.run(archives, wanted, fetch.goal, fetch.jobs)
+                outcome.got = harvest.result
+            outcome.here = len(have)
+            if len(have) < fetch.goal:
+                outcome.missing = _missing(fetch, gate, wanted, have, archives)
+    _write_missing(fetch.folder, outcome.missing, wanted)
+    return outcome
+
+
+def fetch_from_youtube(
+    fetch: KineticsFetch, *, cookies: Path | None = None, sleep: tuple[float, float] = (5.0, 10.0)
+) -> Outcome:
+    """Fetch clips from YouTube, one by one, as `fetch` says; its archive options do not matter."""
+    from vidbench.data.fetch.youtube import fetch_youtube  # its library is only needed here
+
+    every, wanted = _clips(fetch)
+    with Gate(fetch.folder, Manifest(fetch.folder), fetch.workers, fetch.decode_timeout) as gate:
+        before = reconcile(fetch.folder, gate, every, fetch.workers, fetch.progress)
+        clips = sorted(wanted.values(), key=lambda clip: seeded_place(clip.key, fetch.seed))
+        fetch_youtube(
+            clips, fetch.folder, gate, cookies=cookies, sleep=sleep, retry_failed=fetch.retry_failed,
+            num_videos=fetch.num_videos, progress=fetch.progress and sys.stderr.isatty(),
+        )  # fmt: skip
+        rows = Manifest(fetch.folder).rows
+        have = {key for key in wanted if key in rows and rows[key].status == "ok"}
+    outcome = Outcome(fetch, len(every), len(wanted), len(have), Harvested(new=len(have - before)))
+    if len(have) < fetch.goal:
+        outcome.missing = {key: _reason(rows.get(key), "not fetched") for key in sorted(wanted.keys() - have)}
+    _write_missing(fetch.folder, outcome.missing, wanted)
+    return outcome
+
+
+def kinetics_folder(version: str, split: str, data_dir: Path | None = None) -> Path:
+    """Where clips of a split go, and where `--dataset kinetics` looks for them."""
+    root = data_dir or ROOT / "data" / "raw" / "kinetics" / version / split
+    return root / split if (root / split).is_dir() else root
+
+
+def _clips(fetch: KineticsFetch) -> tuple[dict[str, Wanted], dict[str, Wanted]]:
+    """All annotated clips, and those that are wanted."""
+    fetch.folder.mkdir(parents=True, exist_ok=True)
+    every = annotated(fetch.version, fetch.split, fetch.folder, fetch.base_url)
+    return every, of_classes(every, fetch.classes)
+
+
+def _counted(there: set[str], gate: Gate, every: dict[str, Wanted], fetch: KineticsFetch) -> set[str]:
+    """The clips that count: of the chosen classes, and labelled where the split's labels are public."""
+    chosen = {canonical_label(name) for name in fetch.classes}
+    labelled = any(clip.label for clip in every.values())
+
+    def counts(key: str) -> bool:
+        label = every[key].label if key in every else gate.manifest.rows[key].label
+        if chosen:
+            return canonical_label(label) in chosen
+        return key in every or bool(label) or not labelled
+
+    return {key for key in there if counts(key)}
+
+
+def _archives(fetch: KineticsFetch, every: dict[str, Wanted]) -> list[Archive]:
+    """The archives that may hold wanted clips, in their seeded order; the replacements come last."""
+    labels = {clip.label for clip in every.values() if clip.label}
+    chosen = {canonical_label(name) for name in fetch.classes}
+    archives = [
+        archive
+        for archive in archives_of(fetch.version, fetch.split, labels, fetch.base_url)
+        if not chosen or archive.label is None or canonical_label(archive.label) in chosen
+    ]
+    archives.sort(key=lambda archive: seeded_place(archive.name, fetch.seed))
+    return archives + [Archive(f"{fetch.base_url}{REPLACEMENTS}")] * fetch.replacements
+
+
+def _sample(
+    harvest: Harvest, fetch: KineticsFetch, wanted: dict[str, Wanted], archives: list[Archive], say: Say
+) -> None:
+    """The first clips of a seeded order, wherever they lie; the next ones take the places of those that are lacking."""
+    ordered = sorted(wanted, key=lambda key: seeded_place(key, fetch.seed))
+    asked: set[str] = set()
+    while harvest.result.problem is None:
+        left = [key for key in ordered if key not in harvest.have and key not in asked]
+        lacking = int(min(fetch.goal - len(harvest.have), len(left)))
+        if lacking <= 0:
             return
-    raise UserError(f"{url} stopped {tries} times before its end; what was fetched is kept, the same call goes on")
+        chosen = {key: wanted[key] for key in left[:lacking]}
+        needed = [archive for archive in archives if _may_hold(fetch.folder, archive, chosen)]
+        if not asked:
+            say(_cost(needed, len(chosen)))
+        harvest.run(needed, chosen, len(harvest.have) + len(chosen), fetch.jobs)
+        asked |= chosen.keys()
 
 
-def _fetch_part(url: str, part: Path) -> bool:
-    """Append to `part` what it lacks of the file, as far as the connection lasts; whether it is whole now."""
-    have = part.stat().st_size if part.exists() else 0
-    try:
-        response = _request(url, {"Range": f"bytes={have}-"} if have else {})
-    except (OSError, http.client.HTTPException) as problem:
-        if not have or getattr(problem, "code", None) != 416:
-            raise _unreachable(url, problem) from None
-        if problem.headers.get("Content-Range") == f"bytes */{have}":
-            return True  # nothing was missing
-        part.unlink()  # the server has no bytes there: what lies here is of another file
-        return False
-    with response:
-        if response.status != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            if response.status == 206:  # another part than the one asked for
-                part.unlink()
-                return False
-            have = 0
-        length = response.headers.get("Content-Length", "")
-        total = have + int(length) if length.isdigit() else None
-        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=posixpath.basename(url), disable=None)
-        with bar, part.open("ab" if have else "wb") as file:
-            while chunk := _read(response, url):
-                file.write(chunk)
-                bar.update(len(chunk))
-    return chunk is not None and (total is None or part.stat().st_size == total)
+def _may_hold(folder: Path, archive: Archive, chosen: dict[str, Wanted]) -> bool:
+    """Whether some chosen clip can be in an archive, as far as its class or an earlier reading tells."""
+    if (held := keys_in(folder, archive)) is not None:
+        return not chosen.keys().isdisjoint(held)
+    return archive.label is None or any(clip.label == archive.label for clip in chosen.values())
 
 
-def _read(response, url: str) -> bytes | None:
-    """The next bytes, b"" at the end, None where the connection broke."""
-    try:
-        return response.read(CHUNK_BYTES)
-    except (OSError, http.client.HTTPException) as problem:
-        log.info("%s: %s", url, problem)
-        return None
+def _cost(archives: list[Archive], clips: int) -> str:
+    sizes = [size_of(archive.url) for archive in archives]
+    known = sum(size for size in sizes if size is not None)
+    unsaid = f", and {sizes.count(None):,} archives of unknown size" if None in sizes else ""
+    return f"{clips:,} clips at random: up to {readable_bytes(known)} in {len(archives):,} archives{unsaid}"
 
 
-def _clips_of(url: str, folder: Path, have: set[str]) -> Iterator[Path]:
-    """The clips of an archive that are not on the disk yet, one at a time, as they come out of the stream."""
-    log.info("reading %s", url)
-    try:
-        with _opened(url) as response, tarfile.open(fileobj=response, mode="r|*") as archive:
-            for member in archive:
-                name = posixpath.basename(member.name)
-                stem = name.removesuffix(".mp4")
-                wanted = member.isfile() and member.size > 0 and KINETICS_NAME.fullmatch(stem) and stem not in have
-                if not wanted:  # folders, AppleDouble files, empty clips, clips that are here
-                    continue
-                parent = posixpath.basename(posixpath.dirname(member.name))
-                target = folder / parent / name if _has_class_folders(url) and parent else folder / name
-                with written_whole(target, "wb") as file:
-                    shutil.copyfileobj(archive.extractfile(member), file)
-                yield target
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as problem:
-        raise UserError(f"{url}: {problem}; what was fetched is kept, the same call goes on") from None
+def _check_room(fetch: KineticsFetch, lacking: int) -> None:
+    """Raise UserError where the disk has no room for the clips that are lacking, at their mean size."""
+    mean = mean_clip_bytes(fetch.version, fetch.split)
+    needed = min(lacking, fetch.goal) * mean
+    free = shutil.disk_usage(fetch.folder).free
+    if free < min(needed, fetch.max_bytes or needed):
+        raise UserError(
+            f"{readable_bytes(free)} are free in {fetch.folder}, {min(lacking, fetch.goal):,.0f} clips take about "
+            f"{readable_bytes(needed)}: fetch fewer (--num-videos), or elsewhere (--data-dir)"
+        )
 
 
-def _has_class_folders(url: str) -> bool:
-    """Whether the archives of this address hold class folders that carry the label (700-2020 train and val)."""
-    return "/700_2020/" in url and "/test/" not in url
+def _missing(
+    fetch: KineticsFetch, gate: Gate, wanted: dict[str, Wanted], have: set[str], archives: list[Archive]
+) -> dict[str, str]:
+    """{key: why} of the wanted clips that are not here."""
+    unread = {archive.label for archive in archives if keys_in(fetch.folder, archive) is None}
+    reasons = {}
+    for key in sorted(wanted.keys() - have):
+        known = unread.isdisjoint((None, wanted[key].label))
+        reasons[key] = _reason(gate.manifest.rows.get(key), "in none of the archives" if known else "not fetched")
+    return reasons
 
 
-def _fetch_file(url: str, target: Path) -> None:
-    if not target.exists():
-        text = _text(url)
-        with written_whole(target) as file:
-            file.write(text)
+def _reason(row: Row | None, otherwise: str) -> str:
+    if row is None or row.status not in ("bad", "failed"):
+        return otherwise
+    return f"bad: {row.reason}" if row.status == "bad" else row.reason
 
 
-def _text(url: str) -> str:
-    with _opened(url) as response:
-        return response.read().decode("utf-8")
-
-
-def _opened(url: str):
-    try:
-        return _request(url)
-    except (OSError, http.client.HTTPException) as problem:
-        raise _unreachable(url, problem) from None
-
-
-def _request(url: str, headers: dict[str, str] | None = None):
-    parts = urllib.parse.urlsplit(url)
-    address = parts._replace(path=urllib.parse.quote(urllib.parse.unquote(parts.path))).geturl()
-    return urllib.request.urlopen(urllib.request.Request(address, headers=headers or {}), timeout=TIMEOUT_SECONDS)
-
-
-def _unreachable(url: str, problem: Exception) -> UserError:
-    return UserError(f"{url} cannot be reached: {getattr(problem, 'reason', None) or problem}")
-
-
-def _noted(manifest: Path) -> set[str]:
-    return {row["key"] for row in read_table(manifest, {"key"})} if manifest.is_file() else set()
-
-
-def _note(manifest: Path, path: Path) -> None:
-    new = not manifest.exists()
-    with manifest.open("a", encoding="utf-8", newline="") as file:
+def _write_missing(folder: Path, missing: dict[str, str], wanted: dict[str, Wanted]) -> None:
+    if not missing:
+        (folder / MISSING).unlink(missing_ok=True)
+        return
+    with written_whole(folder / MISSING) as file:
         writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(MANIFEST_COLUMNS)
-        writer.writerow([path.stem, "ok", path.stat().st_size, sha256_of(path)])
+        writer.writerow(["key", "label", "reason"])
+        writer.writerows([key, printable(wanted[key].label), printable(why)] for key, why in missing.items())
+
+
+def _some(named: dict[str, str], most: int = 5) -> str:
+    """The first few of {key: reason}."""
+    shown = ", ".join(f"{key} ({why})" for key, why in list(named.items())[:most])
+    return shown + (f", … ({len(named):,} in all)" if len(named) > most else "")

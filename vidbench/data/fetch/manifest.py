@@ -14,7 +14,7 @@ from filelock import FileLock
 from vidbench.utils import UserError, printable, written_whole
 
 NAME, LOCK = "manifest.csv", ".manifest.lock"
-STATUSES = ("ok", "bad", "failed")
+STATUSES = ("ok", "bad", "failed", "gone")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Row:
     """One clip.
 
     status: "ok", it lies at `path` below the folder and was verified; "bad", what came is no clip and was put aside,
-        to `path`; "failed", it could not be had. reason: of the last two, in words
+        to `path`; "failed", it could not be had; "gone", it was "ok" and lies there no more. reason: in words
     source: where it came from: an address, or "here" for a file that lay there. bytes, sha256: of the file; frames,
         fps, width, height: what it holds, None where it could not be decoded
     """
@@ -48,12 +48,14 @@ NUMBERS = {"bytes": int, "frames": int, "fps": float, "width": int, "height": in
 class Manifest:
     """The manifest of a folder: `rows`, {key: Row}, as far as this process has read; `add` writes one row more.
 
+    `news` are the rows that were read, not written, since somebody emptied it: at first all of them.
     Raises UserError for a file of that name that is no manifest.
     """
 
     def __init__(self, folder: Path):
         self.path = Path(folder) / NAME
         self.rows: dict[str, Row] = {}
+        self.news: list[Row] = []
         self._lock = FileLock(self.path.with_name(LOCK))
         self._read_bytes = 0  # of the file, that are in `rows`
         self.refresh()
@@ -78,6 +80,7 @@ class Manifest:
             if len(line) == len(names):
                 row = _row(dict(zip(names, line, strict=True)))
                 self.rows[row.key] = row
+                self.news.append(row)
         self._read_bytes = max(self._read_bytes, len(header)) + len(whole)
 
     def add(self, row: Row) -> None:

@@ -1,0 +1,104 @@
+"""Fetch clips of published data sets, each verified: python scripts/fetch.py kinetics|ucf101|hmdb51|verify|status …"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from vidbench.commands import command_errors, parse_settings
+from vidbench.utils import UserError
+
+URL_VARIABLE = "VIDBENCH_KINETICS_URL"
+MEANINGS = {
+    "kinetics": "clips of Kinetics, out of the CVDF's archives or from YouTube",
+    "ucf101": "UCF-101, from an archive or folder that you have",
+    "hmdb51": "HMDB51, likewise",
+    "verify": "compare fetched folders with their manifests",
+    "status": "how many clips of fetched folders are expected, here, missing, bad",
+}
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    name = words[0] if words and words[0] in MEANINGS else None
+    if name is None:
+        usage = "\n".join(f"  {command:<9} {meaning}" for command, meaning in MEANINGS.items())
+        text = f"{__doc__}\n\n{usage}\n\nfetch.py COMMAND --help lists a command's flags"
+        helped = words[:1] in (["-h"], ["--help"])
+        print(text, file=sys.stdout if helped else sys.stderr)
+        raise SystemExit(0 if helped else 2)
+    with command_errors("fetch") as ending:
+        from vidbench import arguments as known  # here, so that Ctrl-C while they load ends as it does later
+
+        classes = {"kinetics": known.FetchSettings, "verify": known.VerifySettings, "status": known.StatusSettings}
+        settings = parse_settings(
+            classes.get(name, known.FoldsSettings), words[1:], prog=f"fetch.py {name}", description=MEANINGS[name]
+        )
+        ending.debug = settings.debug
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        if name == "kinetics":
+            _kinetics(settings, ending)
+        elif name in ("ucf101", "hmdb51"):
+            _folds(name, settings)
+        else:
+            _look(name, settings)
+
+
+def _kinetics(settings, ending) -> None:
+    from vidbench.data.fetch import CVDF, KineticsFetch, fetch_from_archives, fetch_from_youtube
+    from vidbench.data.fetch.kinetics import kinetics_folder
+    from vidbench.data.fetch.status import kept_in
+
+    folder = kinetics_folder(settings.version, settings.split, settings.data_dir)
+    same = (
+        "version", "split", "num_videos", "classes", "order", "seed", "jobs", "replacements", "keep_archives",
+        "max_bytes", "retry_failed", "decode_timeout",
+    )  # fmt: skip
+    base_url = settings.base_url or os.environ.get(URL_VARIABLE) or CVDF
+    fetch = KineticsFetch(folder=folder, base_url=base_url, **{name: getattr(settings, name) for name in same})
+    try:
+        if settings.source == "youtube":
+            outcome = fetch_from_youtube(fetch, cookies=settings.cookies, sleep=settings.sleep)
+        else:
+            outcome = fetch_from_archives(fetch, say=lambda line: print(line, flush=True))
+    except KeyboardInterrupt:
+        ending.interrupted = f"interrupted; {kept_in(folder):,} clips are kept in {folder}, the same command goes on"
+        raise
+    print("\n".join(outcome.lines()))
+    outcome.check()
+    if outcome.here < settings.num_videos:
+        raise UserError(f"{outcome.here:,} of {settings.num_videos:,} clips could be had; {folder} says which")
+
+
+def _folds(name: str, settings) -> None:
+    from vidbench.data.datasets import ROOT
+    from vidbench.data.fetch.folds import fetch_folds
+
+    folder = settings.data_dir or ROOT / "data" / "raw" / name
+    progress = sys.stderr.isatty()
+    counts = fetch_folds(
+        name, folder, archive=settings.archive, splits=settings.splits, progress=progress, jobs=settings.jobs
+    )
+    print(f"{name}: " + ", ".join(f"{key} {value:,}" for key, value in counts.items()) + f"; in {folder}")
+    if counts["missing"] or counts["bad"]:
+        raise UserError(f"{counts['missing'] + counts['bad']:,} of {counts['expected']:,} videos are not here")
+
+
+def _look(name: str, settings) -> None:
+    from vidbench.data.fetch import status_of, verify_folder
+
+    wrong: list[Path] = []
+    for folder in settings.folders:
+        folder = Path(folder)
+        if name == "status":
+            print(f"{folder}\n{status_of(folder, settings.by_class)}")
+            continue
+        found = verify_folder(folder, settings.deep, settings.jobs, settings.decode_timeout)
+        print("\n".join([f"{folder}: {found.verified:,} clips verified", *found.problems]))
+        wrong += [folder] * bool(found.problems)
+    if wrong:
+        raise UserError(f"{', '.join(map(str, wrong))}: not what the manifest says")
+
+
+if __name__ == "__main__":
+    main()

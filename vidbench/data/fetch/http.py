@@ -1,0 +1,289 @@
+"""Requests over HTTP, and streams and files that go on after a dropped connection.
+
+TLS certificates are always verified, and a redirect never leads from https to http.
+"""
+
+import functools
+import http.client
+import io
+import logging
+import posixpath
+import re
+import socket
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from vidbench.utils import UserError, written_whole
+
+log = logging.getLogger(__name__)
+TIMEOUT_SECONDS = 30
+CHUNK_BYTES = 1 << 20
+PIECE_BYTES = 1 << 16  # of a stream: small, since what is read behind the last wanted byte is paid for nothing
+WINDOW_BYTES = 2 << 20  # what a server may send ahead of a stream's reader
+TEXT_BYTES = 1 << 28  # the longest list or table that is believed
+TRIES = 4  # of a busy server, and of a stream that does not come any further
+PAUSE_SECONDS = 1.0  # before the second try; twice as long before each further one
+BUSY = (429, 500, 502, 503, 504)
+DROPPED = (OSError, http.client.HTTPException)
+
+Count = Callable[[int], None]  # is told how many bytes came; it may raise, which ends a stream
+
+
+class Unreachable(UserError):
+    """A server did not give what was asked of it.
+
+    status: of its HTTP answer; 0 where what came was broken; None where nothing answered at all.
+    """
+
+    def __init__(self, message: str, status: int | None = None):
+        super().__init__(message)
+        self.status = status
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+            raise urllib.error.URLError(f"it leads from https to {newurl.split(':')[0]}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _Plain(urllib.request.HTTPHandler):
+    def http_open(self, req):
+        return self.do_open(functools.partial(_clamped, http.client.HTTPConnection), req)
+
+
+class _Secure(urllib.request.HTTPSHandler):
+    def https_open(self, req):
+        return self.do_open(functools.partial(_clamped, http.client.HTTPSConnection), req, context=self._context)
+
+
+def _clamped(kind: type[http.client.HTTPConnection], *words, **options) -> http.client.HTTPConnection:
+    """A connection that lets the server send no more than WINDOW_BYTES ahead, where the system can say so."""
+    connection = kind(*words, **options)
+    connect = connection.connect
+
+    def connect_clamped() -> None:
+        connect()
+        if hasattr(socket, "TCP_WINDOW_CLAMP"):
+            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, WINDOW_BYTES)
+
+    connection.connect = connect_clamped  # type: ignore[method-assign]
+    return connection
+
+
+def request(url: str, headers: dict[str, str] | None = None, method: str = "GET"):
+    """The answer to one request, a busy server being asked again. Raises Unreachable."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise Unreachable(f"{url} is no address that begins with https:// or http://")
+    address = parts._replace(path=urllib.parse.quote(urllib.parse.unquote(parts.path))).geturl()
+    opener = urllib.request.build_opener(_Redirects, _Plain, _Secure)
+    for tries in range(1, TRIES + 1):
+        try:
+            asked = urllib.request.Request(address, headers=headers or {}, method=method)
+            return opener.open(asked, timeout=TIMEOUT_SECONDS)
+        except DROPPED as problem:
+            if isinstance(problem, urllib.error.HTTPError):
+                problem.close()
+            late = isinstance(getattr(problem, "reason", problem), TimeoutError)
+            if not (late or getattr(problem, "code", None) in BUSY) or tries == TRIES:
+                raise _unreachable(url, problem) from problem
+            wait = "" if late else problem.headers.get("Retry-After") or ""
+            time.sleep(min(60.0, float(wait)) if wait.isdigit() else PAUSE_SECONDS * 2 ** (tries - 1))
+    raise AssertionError("not reached")
+
+
+def _unreachable(url: str, problem: Exception) -> Unreachable:
+    words = getattr(problem, "reason", None) or problem
+    return Unreachable(f"{url} cannot be reached: {words}", getattr(problem, "code", None))
+
+
+def text_of(url: str) -> str:
+    """A list or a table, whole. Raises Unreachable, also for one that is cut off."""
+    data = bytearray()
+    with Stream(url) as stream:
+        while piece := stream.read(PIECE_BYTES):
+            data += piece
+            if len(data) > TEXT_BYTES:
+                raise Unreachable(f"{url} is longer than any list or table of Kinetics", 0)
+    return data.decode("utf-8-sig", "replace")
+
+
+def fetch_text(url: str, target: Path) -> None:
+    """Fetch a list or a table to `target`, whole or not at all."""
+    text = text_of(url)
+    with written_whole(target) as file:
+        file.write(text)
+
+
+def size_of(url: str) -> int | None:
+    """How many bytes lie at an address, not fetched; None where the server does not say. Raises Unreachable."""
+    try:
+        response = request(url, method="HEAD")
+    except Unreachable as problem:
+        if problem.status not in (403, 405, 501):  # some hosts know no HEAD
+            raise
+        response = request(url)
+    with response:
+        return _length(response)
+
+
+def _length(response) -> int | None:
+    length = response.headers.get("Content-Length") or ""
+    return int(length) if length.isdigit() else None
+
+
+class Stream(io.RawIOBase):
+    """The bytes of an address, read from its beginning, whatever happens to the connection.
+
+    After a dropped or silent connection the reading goes on by range where the server knows ranges, else from the
+    beginning, what was read being skipped. Closing it closes the connection: nothing more is sent. `count` is told of
+    every byte that comes over the line.
+    Raises Unreachable: nothing there, a file that changed meanwhile, TRIES connections that brought nothing new.
+    """
+
+    def __init__(self, url: str, count: Count = lambda number: None):
+        super().__init__()
+        self.url, self.count = url, count
+        self.position = 0
+        self.size: int | None = None  # of the whole, where the server says it
+        self._version = ""  # ETag: what lies there is still the same
+        self._response = None
+        self._waste = 0  # bytes that come again before the first new one
+        self._failed = 0  # connections that brought nothing new, one after the other
+        self._open()
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+        super().close()
+
+    def readinto(self, buffer) -> int:
+        while True:
+            if self.position == self.size:
+                return 0
+            data, problem = self._piece(min(len(buffer), PIECE_BYTES))
+            if data:
+                self._failed = 0
+                self.position += len(data)
+                buffer[: len(data)] = data
+                return len(data)
+            if problem is None and self.size is None:
+                return 0
+            self._again(problem or "it stopped")
+
+    def _piece(self, most: int) -> tuple[bytes, Exception | None]:
+        """New bytes, none at the end of a connection, and what broke it."""
+        try:
+            if self._response is None:
+                self._open()
+            while self._waste:
+                data = self._response.read1(min(self._waste, PIECE_BYTES))
+                self.count(len(data))
+                if not data:
+                    return b"", None
+                self._waste -= len(data)
+            data = self._response.read1(most)
+        except DROPPED as problem:
+            return b"", problem
+        self.count(len(data))
+        return data, None
+
+    def _again(self, problem: Exception | str) -> None:
+        """Drop the connection, so that the next read opens another one; raises Unreachable after TRIES."""
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+        self._failed += 1
+        if self._failed == TRIES:
+            raise Unreachable(f"{self.url} stopped {TRIES} times at byte {self.position:,}: {problem}", 0)
+        log.info("%s stopped at byte %d: %s", self.url, self.position, problem)
+        time.sleep(PAUSE_SECONDS * 2 ** (self._failed - 1))
+
+    def _open(self) -> None:
+        headers = {"Accept-Encoding": "identity"}
+        if self.position:
+            headers["Range"] = f"bytes={self.position}-"
+            if self._version and not self._version.startswith("W/"):
+                headers["If-Range"] = self._version
+        try:
+            self._response = request(self.url, headers)
+        except Unreachable as problem:
+            if not self.position or problem.status is not None:
+                raise
+            raise OSError(str(problem)) from None  # it was there before: one of the tries
+        start, size = 0, _length(self._response)
+        if self._response.status == 206:
+            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", self._response.headers.get("Content-Range", ""))
+            start = int(found[1]) if found else -1
+            size = int(found[2]) if found and found[2] != "*" else self.size
+        version = self._response.headers.get("ETag") or ""
+        if self.position and (size != self.size or version != self._version or not 0 <= start <= self.position):
+            raise Unreachable(f"{self.url} is another file than before: it changed while it was read", 0)
+        self.size, self._version, self._waste = size, version, self.position - start
+
+
+def fetch_file(
+    url: str, target: Path, tries: int = 3, count: Count = lambda number: None, progress: bool = True
+) -> None:
+    """Fetch one file to `target`, whole or not at all, with a progress bar.
+
+    What has come lies in `<target>.part` meanwhile; a dropped connection, or the next call, goes on behind it where
+    the server allows. Raises UserError when nothing answers, or when it drops `tries` times.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    for _ in range(tries):
+        if _fetch_part(url, part, count, progress):
+            part.replace(target)
+            return
+    raise Unreachable(f"{url} stopped {tries} times before its end; what was fetched is kept, the same call goes on", 0)
+
+
+def _fetch_part(url: str, part: Path, count: Count, progress: bool) -> bool:
+    """Append to `part` what it lacks of the file, as far as the connection lasts; whether it is whole now."""
+    have = part.stat().st_size if part.exists() else 0
+    try:
+        response = request(url, {"Range": f"bytes={have}-"} if have else {})
+    except Unreachable as problem:
+        if not have or problem.status != 416:
+            raise
+        if problem.__cause__.headers.get("Content-Range") == f"bytes */{have}":
+            return True  # nothing was missing
+        part.unlink()  # the server has no bytes there: what lies here is of another file
+        return False
+    with response:
+        if response.status != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            if response.status == 206:  # another part than the one asked for
+                part.unlink()
+                return False
+            have = 0
+        length = _length(response)
+        total = None if length is None else have + length
+        name, quiet = posixpath.basename(url), None if progress else True  # None: no bar where there is no terminal
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name, disable=quiet)
+        with bar, part.open("ab" if have else "wb") as file:
+            while chunk := _read(response, url):
+                file.write(chunk)
+                count(len(chunk))
+                bar.update(len(chunk))
+    return chunk is not None and (total is None or part.stat().st_size == total)
+
+
+def _read(response, url: str) -> bytes | None:
+    """The next bytes, b"" at the end, None where the connection broke."""
+    try:
+        return response.read(CHUNK_BYTES)
+    except DROPPED as problem:
+        log.info("%s: %s", url, problem)
+        return None
