@@ -1,8 +1,10 @@
 """Check a data set before it costs hours: python scripts/check.py --dataset folder --data-dir DIR"""
 
 import logging
+import os
+import sys
 
-from vidbench.commands import command_errors, parse_settings
+from vidbench.commands import command_errors, command_line, parse_settings
 
 
 def main() -> None:
@@ -10,7 +12,8 @@ def main() -> None:
         from vidbench.arguments import CheckSettings  # here, so that Ctrl-C while they load ends as it does later
         from vidbench.checking import check_run, summary
 
-        settings = parse_settings(CheckSettings, prog="check.py", description=__doc__)
+        arguments = command_line(sys.argv[1:], os.environ.get("JOB_ARGUMENTS"))
+        settings = parse_settings(CheckSettings, arguments, prog="check.py", description=__doc__)
         ending.debug = settings.debug
         if settings.cache:
             ending.interrupted = "interrupted; what was looked at is kept in the cache, the same command goes on"

@@ -1,8 +1,10 @@
 """Compare runs on the same videos: python scripts/compare.py results/A results/B [--fuse] [--figure FILE]"""
 
 import logging
+import os
+import sys
 
-from vidbench.commands import command_errors, parse_settings
+from vidbench.commands import command_errors, command_line, parse_settings
 
 
 def main() -> None:
@@ -11,7 +13,8 @@ def main() -> None:
         from vidbench.compare import compare_runs
         from vidbench.compare_tables import comparison_table, write_comparison
 
-        settings = parse_settings(CompareSettings, prog="compare.py", description=__doc__)
+        arguments = command_line(sys.argv[1:], os.environ.get("JOB_ARGUMENTS"))
+        settings = parse_settings(CompareSettings, arguments, prog="compare.py", description=__doc__)
         ending.debug = settings.debug
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         result = compare_runs(settings.runs, settings.fuses, settings.weights)

@@ -2,8 +2,9 @@
 
 import logging
 import os
+import sys
 
-from vidbench.commands import command_errors, parse_settings
+from vidbench.commands import command_errors, command_line, parse_settings
 
 
 def main() -> None:
@@ -15,7 +16,8 @@ def main() -> None:
         from vidbench.run import evaluate_run
         from vidbench.utils import UserError
 
-        settings = parse_settings(EvaluateSettings, prog="evaluate.py", description=__doc__)
+        arguments = command_line(sys.argv[1:], os.environ.get("JOB_ARGUMENTS"))
+        settings = parse_settings(EvaluateSettings, arguments, prog="evaluate.py", description=__doc__)
         ending.debug = settings.debug
         ending.interrupted = "interrupted; all rows so far are kept, started again without --overwrite it goes on"
         logging.basicConfig(level=logging.INFO if settings.verbose else logging.WARNING, format="%(message)s")

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from vidbench.commands import command_errors, parse_settings
+from vidbench.commands import command_errors, command_line, parse_settings
 from vidbench.utils import UserError
 
 URL_VARIABLE = "VIDBENCH_KINETICS_URL"
@@ -19,7 +19,7 @@ MEANINGS = {
 
 
 def main() -> None:
-    words = sys.argv[1:]
+    words = command_line(sys.argv[1:], os.environ.get("JOB_ARGUMENTS"))
     name = words[0] if words and words[0] in MEANINGS else None
     if name is None:
         usage = "\n".join(f"  {command:<9} {meaning}" for command, meaning in MEANINGS.items())

@@ -3,8 +3,9 @@
 import json
 import logging
 import os
+import sys
 
-from vidbench.commands import command_errors, parse_settings
+from vidbench.commands import command_errors, command_line, parse_settings
 
 
 def main() -> None:
@@ -14,7 +15,8 @@ def main() -> None:
         from vidbench.run import predict_files
         from vidbench.utils import UserError
 
-        settings = parse_settings(PredictSettings, prog="predict.py", description=__doc__)
+        arguments = command_line(sys.argv[1:], os.environ.get("JOB_ARGUMENTS"))
+        settings = parse_settings(PredictSettings, arguments, prog="predict.py", description=__doc__)
         ending.debug = settings.debug
         logging.basicConfig(level=logging.INFO if settings.verbose else logging.WARNING, format="%(message)s")
         answers = predict_files(settings)

@@ -1,8 +1,10 @@
 """Share one's own videos out into train, val and test: python scripts/split.py --root DIR [--ratios 80 10 10]"""
 
 import logging
+import os
+import sys
 
-from vidbench.commands import command_errors, parse_settings
+from vidbench.commands import command_errors, command_line, parse_settings
 
 
 def main() -> None:
@@ -11,7 +13,8 @@ def main() -> None:
         from vidbench.data.datasets import ROOT
         from vidbench.data.splitting import split_folder, split_table
 
-        settings = parse_settings(SplitSettings, prog="split.py", description=__doc__)
+        arguments = command_line(sys.argv[1:], os.environ.get("JOB_ARGUMENTS"))
+        settings = parse_settings(SplitSettings, arguments, prog="split.py", description=__doc__)
         ending.debug = settings.debug
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         videos = split_folder(

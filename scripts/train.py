@@ -2,8 +2,9 @@
 
 import logging
 import os
+import sys
 
-from vidbench.commands import command_errors, parse_settings
+from vidbench.commands import command_errors, command_line, parse_settings
 
 
 def main() -> None:
@@ -11,7 +12,8 @@ def main() -> None:
     with command_errors("train") as ending:
         from vidbench.arguments import TrainSettings  # here, so that Ctrl-C while they load ends as it does later
 
-        settings = parse_settings(TrainSettings, prog="train.py", description=__doc__)
+        arguments = command_line(sys.argv[1:], os.environ.get("JOB_ARGUMENTS"))
+        settings = parse_settings(TrainSettings, arguments, prog="train.py", description=__doc__)
         ending.debug = settings.debug
         ending.interrupted = "interrupted; the last save is kept, the same command goes on from it"
         logging.basicConfig(level=logging.INFO if settings.verbose else logging.WARNING, format="%(message)s")

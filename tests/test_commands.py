@@ -9,6 +9,14 @@ from vidbench.commands import command_errors, without_comment
 from vidbench.utils import UserError
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT as a terminal's processes have it: those in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     ("problem", "status", "line"),
     [
@@ -29,7 +37,7 @@ def test_a_command_ends_in_one_line(capsys, problem, status, line):
     assert caught.value.code == status and capsys.readouterr().err == line
 
 
-def test_an_interrupt_that_a_library_turned_into_another_error_is_still_one(capsys):
+def test_an_interrupt_that_a_library_turned_into_another_error_is_still_one(capsys, interruptible):
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(SystemExit) as caught, command_errors("evaluate"):
         try:
@@ -40,7 +48,7 @@ def test_an_interrupt_that_a_library_turned_into_another_error_is_still_one(caps
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_an_interrupt_that_python_discards_is_sent_again(capsys):
+def test_an_interrupt_that_python_discards_is_sent_again(capsys, interruptible):
     def interrupted(phase, info):
         if not sent:
             sent.append(phase)

@@ -1,6 +1,5 @@
 """What all commands share: flags and argfiles derived from a settings class, and how a command ends."""
 
-import _thread
 import argparse
 import csv
 import difflib
@@ -12,9 +11,11 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -108,6 +109,31 @@ def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
             parser.add_argument(*flags, dest=item.name, type=kind, help=text, metavar=metavar, nargs=words, **alone)
 
 
+def command_line(words: Sequence[str], job_arguments: str | None) -> list[str]:
+    """A command's arguments, whether a terminal or a job of Cloudera AI starts it.
+
+    words: `sys.argv[1:]`. Where an IPython kernel runs the script, as Cloudera's PBJ Workbench does, they are the
+    kernel's own (`-f kernel.json`), and not the command's.
+    job_arguments: the environment variable JOB_ARGUMENTS, in which a job's arguments come as one string, quoted as in
+    a shell, "None" or "none" for none. Arguments in `words` win over it: a job may run other commands.
+    Raises UserError for a quote that is not closed.
+
+    >>> command_line(["-f", "/run/kernel-1.json"], "@scripts/config.txt --name 'my run'")
+    ['@scripts/config.txt', '--name', 'my run']
+    >>> command_line(["--num-videos", "4"], "None"), command_line([], "None"), command_line([], None)
+    (['--num-videos', '4'], [], [])
+    """
+    of_a_kernel = any(flag == "-f" and file.endswith(".json") for flag, file in pairwise(words))
+    if words and not of_a_kernel:
+        return list(words)
+    if not job_arguments or job_arguments.strip().lower() == "none":
+        return []
+    try:
+        return shlex.split(job_arguments)
+    except ValueError as problem:
+        raise UserError(f"unreadable JOB_ARGUMENTS {job_arguments!r}: {problem}") from None
+
+
 def parse_settings(settings: type, arguments: list[str] | None = None, **options):
     """The command line as a settings object; `--help` and wrong usage end the process as argparse does.
 
@@ -171,12 +197,17 @@ def command_errors(name: str) -> Iterator[Ending]:
     """End a command as the contract says.
 
     A UserError or OSError is one line on stderr and status 1, anything else too but with its type; Ctrl-C is
-    status 130. The block may change the `Ending` that it is given.
+    status 130. Status 0 is no SystemExit, which would fail a job of Cloudera AI: the block just ends, after --help too.
+    The block may change the `Ending` that it is given.
     """
     ending = Ending()
+    warnings.filterwarnings("ignore", "To exit: use", UserWarning)  # what IPython says of a status, below our line
     with _interrupts() as seen:
         try:
             yield ending
+        except SystemExit as end:
+            if end.code:
+                raise
         except (KeyboardInterrupt, Exception) as problem:
             if seen or isinstance(problem, KeyboardInterrupt):
                 print(f"{name}: {ending.interrupted}", file=sys.stderr)
@@ -210,7 +241,8 @@ def _interrupts() -> Iterator[list[int]]:
         if not issubclass(lost.exc_type, KeyboardInterrupt):
             unraisable(lost)
             return
-        later = threading.Timer(AGAIN_SECONDS, _thread.interrupt_main)  # not from in here: it would be lost once more
+        main = (threading.main_thread().ident, signal.SIGINT)  # a real signal, which also ends a wait
+        later = threading.Timer(AGAIN_SECONDS, signal.pthread_kill, main)  # from in here it would be lost once more
         later.daemon = True
         later.start()
 

@@ -114,3 +114,21 @@ def assemble_views(frames: np.ndarray, indices: np.ndarray, protocol: Protocol) 
 def normalize(frames: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """uint8 pixels → float32, pixel * scale + shift a channel: what the traced model does, for a look at it."""
     return frames.astype(np.float32) * scale + shift
+
+
+def seen_boxes(height: int, width: int, protocol: Protocol) -> list[tuple[float, float, float, float]]:
+    """Which parts of a `height` × `width` frame a protocol's crops show: (left, top, right, bottom), fractions of it.
+
+    A frame of coordinates is taken through the very steps that frames of pixels take, so the two cannot disagree.
+    """
+    rows, columns = np.mgrid[0.5:height, 0.5:width]
+    frame = np.stack([columns / width, rows / height, np.ones_like(rows)], axis=-1).astype(np.float32)
+    crops = assemble_views(process_frame(frame, protocol)[None], np.zeros((1, 1), int), protocol)[:, 0]
+    boxes = []
+    for crop in crops[: protocol.crops]:
+        inside = crop[..., 2] > 0.99  # the rest is padding
+        low, high = crop[inside][:, :2].min(axis=0), crop[inside][:, :2].max(axis=0)
+        pixels = np.array([inside.any(axis=0).sum(), inside.any(axis=1).sum()])
+        half = (high - low) / np.maximum(1, pixels - 1) / 2  # from a pixel's middle to its edge
+        boxes.append(tuple(np.clip([*(low - half), *(high + half)], 0, 1).tolist()))
+    return boxes

@@ -8,10 +8,13 @@ RIGHT, WRONG, PLAIN = "#2a7f62", "#c8553d", "#5b7db1"  # told apart by people wh
 UNSURE = "#777777"
 
 
-def save_figure(figure, path: Path) -> None:
-    """Write a figure to a file, whole or not at all, in the format that the file's name ends in: .png, .svg …"""
+def save_figure(figure, path: Path, **options) -> None:
+    """Write a figure to a file, whole or not at all, in the format that the file's name ends in: .png, .svg …
+
+    options: further ones of Matplotlib's `savefig`.
+    """
     with written_whole(path, "wb") as file:
-        figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=120)
+        figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=120, **options)
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float], **options):
