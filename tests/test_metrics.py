@@ -221,3 +221,23 @@ def test_paired_intervals_cover_the_truth(alone):
         low, high = metrics.paired_interval(first, second, group, draws=400)
         inside += low <= 0.15 * 2 / 3 <= high
     assert 930 <= inside <= 970
+
+
+@given(st.floats(0, 1), st.floats(0.01, 0.3))
+def test_the_videos_that_a_claim_needs_are_just_enough(share, half_width):
+    number = metrics.videos_needed(share, half_width)
+    halves = [np.diff(metrics.wilson_interval(share * n, n))[0] / 2 for n in (number, max(1, number - 1))]
+    assert halves[0] <= half_width and (number == 1 or halves[1] > half_width)
+
+
+def test_nobody_can_be_infinitely_certain():
+    for share, half_width in ((0.5, 0.0), (1.5, 0.1)):
+        with pytest.raises(ValueError, match="positive half-width"):
+            metrics.videos_needed(share, half_width)
+
+
+def test_the_accuracy_of_the_surest_by_hand():
+    hits = np.array([False, True, True, True])
+    assert metrics.accuracy_of_surest(np.array([0.2, 0.9, 0.9, 0.3]), hits).tolist() == [1, 1, 1, 0.75]
+    doubtful = metrics.accuracy_of_surest(np.array([0.9, 0.1, 0.1, 0.1]), hits)
+    assert doubtful == pytest.approx([0, 1 / 2, 2 / 3, 3 / 4])

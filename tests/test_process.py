@@ -86,3 +86,18 @@ def test_the_torchvision_preset_is_met(assets):
         ours = process.normalize(frames, (1 / 255 / std).astype(np.float32), (-mean / std).astype(np.float32))
         for t, y, x, channel, value in case["points"]:
             assert abs(ours[t, y, x, channel] - value) <= 2 / 255 / std[channel]
+
+
+def test_coarsened_frames_keep_their_shape_and_mean_and_lose_their_detail():
+    board = np.indices((8, 12)).sum(axis=0) % 2 * 200
+    frames = np.repeat(board[None, :, :, None], 3, axis=3).astype(np.uint8)
+    assert (process.coarsen(frames, 1) == frames).all()
+    assert (process.coarsen(frames, 2) == 100).all()  # each square of 2 × 2 has two black and two bright pixels
+    halves = np.zeros((2, 8, 12, 3), np.uint8)
+    halves[:, :, 6:] = 240
+    coarse = process.coarsen(halves, 3)
+    assert coarse.shape == halves.shape and coarse.dtype == np.uint8
+    assert not coarse[:, :, :3].any() and (coarse[:, :, -3:] == 240).all()  # what is large stays
+    for factor in (0, 9):
+        with pytest.raises(ValueError, match="factor must be 1 to 8"):
+            process.coarsen(frames, factor)

@@ -1,15 +1,13 @@
 """Every reason why an accuracy may not stand beside the published one, provoked once."""
 
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 
 from vidbench.data.protocol import Protocol
+from vidbench.faults import fault_reports
 from vidbench.report.verdict import judgement, verdict, verdict_line
 
-ROOT = Path(__file__).parents[1]
 OWN = Protocol(sampling="clips", num_frames=16, frame_rate=15, clips=5, resize="exact", resize_to=(128, 171),
                crop=(112, 112), short_videos="fail")  # fmt: skip
 VIDEO = {"top1": 67.463, "top5": 86.2, "dataset": "kinetics-400", "split": "val", "level": "video", "views": "5x1"}
@@ -158,12 +156,8 @@ def test_few_videos_are_not_called_guessing():
     assert told["reasons"] == ["2 of 19,906 videos"]
 
 
-def test_six_single_mistakes_cost_accuracy_and_those_that_can_be_seen_are_named(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    from fault_table import reports
-
-    right, *faults = reports(tmp_path).values()
-    sys.modules.pop("fault_table")
+def test_six_single_mistakes_cost_accuracy_and_those_that_can_be_seen_are_named(tmp_path):
+    right, *faults = fault_reports(tmp_path).values()
     assert right["comparable"] and judgement(right) == "consistent"
     assert all(fault["metrics"]["top1"]["value"] < right["metrics"]["top1"]["value"] for fault in faults)
     channels, values, squeezed, rate, clip, order = (fault["reasons"] for fault in faults)

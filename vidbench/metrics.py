@@ -1,5 +1,6 @@
 """Accuracies and their uncertainty: pure functions of arrays, with fixed seeds."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,6 +48,40 @@ def wilson_interval(hits: float, total: int) -> tuple[float, float]:
     middle = (share + z2 / (2 * total)) / (1 + z2 / total)
     half = Z95 / (1 + z2 / total) * np.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def videos_needed(share: float, half_width: float) -> int:
+    """The fewest videos whose 95 % interval (Wilson) of an accuracy of `share` is at most `half_width` either way.
+
+    Both are fractions. Raises ValueError unless 0 <= share <= 1 and 0 < half_width.
+
+    >>> videos_needed(0.71, 0.01)
+    7907
+    """
+    if not 0 <= share <= 1 or half_width <= 0:
+        raise ValueError(f"wanted a share of 0 to 1 and a positive half-width, got {share} and {half_width}")
+
+    def half(number: int) -> float:
+        low, high = wilson_interval(share * number, number)
+        return (high - low) / 2
+
+    most = 1
+    while half(most) > half_width:
+        most *= 2
+    return bisect_left(range(most), -half_width, lo=1, key=lambda number: -half(number))
+
+
+def accuracy_of_surest(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    """(N,) accuracy of the 1, 2, … N surest answers: confidence (N,) float, hits (N,) bool.
+
+    What a model is worth that may decline to answer (El-Yaniv & Wiener, JMLR 11, 2010). Of equally sure answers the
+    earlier come first.
+
+    >>> accuracy_of_surest(np.array([0.5, 0.9, 0.7, 0.6]), np.array([False, True, True, False])).round(2).tolist()
+    [1.0, 1.0, 0.67, 0.5]
+    """
+    order = ranking(np.asarray(confidence))
+    return np.cumsum(np.asarray(hits)[order]) / np.arange(1, len(order) + 1)
 
 
 def group_bootstrap_interval(hits: np.ndarray, groups: np.ndarray, draws: int = DRAWS) -> tuple[float, float]:

@@ -72,6 +72,19 @@ def three_crops(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack(crops)
 
 
+def coarsen(frames: np.ndarray, factor: int) -> np.ndarray:
+    """(T, H, W, 3) uint8 → the same shape with the detail of a picture `factor` times smaller each way.
+
+    Shrunk by the mean of each area, then scaled up again: what a small or distant camera would have left. A factor of 1
+    changes nothing. Raises ValueError where nothing would be left.
+    """
+    height, width = frames.shape[1:3]
+    if not 1 <= factor <= min(height, width):
+        raise ValueError(f"factor must be 1 to {min(height, width)}, got {factor}")
+    small = [cv2.resize(frame, (width // factor, height // factor), interpolation=cv2.INTER_AREA) for frame in frames]
+    return np.stack([resize_exact(frame, (height, width)) for frame in small])
+
+
 def frame_steps(protocol: Protocol) -> list[tuple[str, Step]]:
     """The steps that a protocol takes every (H, W, 3) uint8 frame through, each with its name.
 

@@ -1,5 +1,16 @@
 """Arrays and reports → pictures: clips that move, figures, widgets."""
 
+from vidbench.visualize.certainty import claims, confidence_curves, half_widths, running_accuracy
+from vidbench.visualize.evaluation import (
+    accuracy_against_seconds,
+    accuracy_lines,
+    agreement,
+    captioned,
+    confusion_matrix,
+    fault_waterfall,
+    forest,
+    per_class_bars,
+)
 from vidbench.visualize.figures import (
     accuracy_bars,
     class_bars,
@@ -10,6 +21,19 @@ from vidbench.visualize.figures import (
     probability_bars,
 )
 from vidbench.visualize.moving import apng, moving, save_apng, tile
+from vidbench.visualize.playing import as_pixels, bouncing_ball, playing_bars, playing_variants, shown
+from vidbench.visualize.story import (
+    byte_bars,
+    count_tables,
+    film_and_array,
+    frame_choices,
+    histograms,
+    judged_stills,
+    pipeline,
+    pixel_choices,
+    resampled_strip,
+    stills,
+)
 from vidbench.visualize.style import PLAIN, RIGHT, UNSURE, WRONG, new_figure, save_figure
 
 __all__ = [
@@ -17,17 +41,44 @@ __all__ = [
     "RIGHT",
     "UNSURE",
     "WRONG",
+    "accuracy_against_seconds",
     "accuracy_bars",
+    "accuracy_lines",
+    "agreement",
     "apng",
+    "as_pixels",
+    "bouncing_ball",
+    "byte_bars",
+    "captioned",
+    "claims",
     "class_bars",
     "comparison",
+    "confidence_curves",
+    "confusion_matrix",
+    "count_tables",
+    "fault_waterfall",
+    "film_and_array",
     "film_strip",
+    "forest",
     "frame_choice",
+    "frame_choices",
+    "half_widths",
+    "histograms",
+    "judged_stills",
     "learning_curves",
     "moving",
     "new_figure",
+    "per_class_bars",
+    "pipeline",
+    "pixel_choices",
+    "playing_bars",
+    "playing_variants",
     "probability_bars",
+    "resampled_strip",
+    "running_accuracy",
     "save_apng",
     "save_figure",
+    "shown",
+    "stills",
     "tile",
 ]

@@ -31,15 +31,21 @@ def class_bars(labels: Sequence[str]):
 
 def frame_choice(num_frames: int, indices: np.ndarray):
     """A time line of a video's frames: those that `indices` takes once, more than once, or leaves out."""
-    taken = np.bincount(indices, minlength=num_frames)
     figure, (axis,) = new_figure(1, 1, (9, 1.5))
+    draw_time_line(axis, num_frames, indices)
+    return figure
+
+
+def draw_time_line(axis, num_frames: int, indices: np.ndarray) -> None:
+    """The time line of `frame_choice` on an axis of one's own."""
+    taken = np.bincount(indices, minlength=num_frames)
     for times, color, name in ((0, "#cccccc", "left out"), (1, PLAIN, "taken"), (2, WRONG, "taken more than once")):
         places = np.flatnonzero(taken >= 2 if times == 2 else taken == times)
         axis.vlines(places, 0, 1 if times else 0.5, color=color, linewidth=2, label=f"{name}: {len(places)}")
     axis.set_yticks([])
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel(f"frame of {num_frames}, {len(indices)} wanted")
     axis.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize=9)
-    return figure
 
 
 def probability_bars(frame: np.ndarray, probabilities: np.ndarray, labels: Sequence[str], truth: str | None = None):
