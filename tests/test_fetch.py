@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from archive_server import (
     PUBLIC,
+    Served,
     clip_bytes,
     gzipped_pieces,
     key_of,
@@ -175,6 +176,45 @@ def test_what_cannot_be_had_is_one_clear_line(tmp_path, server):
     with pytest.raises(UserError, match="no address that begins with https"):
         fetch_kinetics("400", "val", tmp_path / "c", num_videos=1, base_url="file:///etc/")
     assert list((tmp_path / "c").rglob("*.csv")) == []
+
+
+def test_one_folder_is_one_split(tmp_path, server):
+    fetch(server, tmp_path / "v", 2)
+    with pytest.raises(UserError, match="holds clips of kinetics-400 val: one folder is one split"):
+        fetch_kinetics("400", "train", tmp_path / "v", num_videos=2, base_url=server.base, progress=False)
+    assert fetch(server, tmp_path / "v", 3) == 3
+
+
+@pytest.mark.parametrize(
+    "page", [b"<!DOCTYPE html><p>Please log in</p>", b"", b"label,youtube_id,time_start,time_end,split"]
+)
+def test_a_page_that_is_no_annotation_table_is_not_kept(tmp_path, server, page):
+    (path,) = (path for path in server.files if path.endswith("annotations/val.csv"))
+    right, server.files[path] = server.files[path], Served(page)
+    with pytest.raises(UserError, match=r"annotations/val.csv answered with something else than an annotation table"):
+        fetch(server, tmp_path / "v", 2)
+    assert [file.name for file in (tmp_path / "v").iterdir() if not file.name.startswith(".")] == []
+    server.files[path] = right
+    assert fetch(server, tmp_path / "v", 2) == 2
+
+
+def test_a_page_that_is_no_list_of_archives_is_said(tmp_path, server):
+    (path,) = (path for path in server.files if path.endswith("k400_val_path.txt"))
+    for page in (b"<html>", b"\n"):
+        server.files[path] = Served(page)
+        with pytest.raises(UserError, match="answered with something else than a list of archives"):
+            fetch(server, tmp_path / "v", 2)
+
+
+def test_a_wrong_checksum_at_the_end_of_an_archive_is_damage(tmp_path, server):
+    (path,) = (path for path in server.files if path.endswith("part_1.tar.gz"))
+    data = bytearray(server.files[path].data)
+    data[-8] ^= 255  # of gzip's CRC-32
+    server.files[path] = Served(bytes(data))
+    with pytest.raises(UserError, match="CRC check failed"):
+        fetch(server, tmp_path / "v", 0)
+    assert len(agrees(tmp_path / "v")) == 8  # what could be decoded is kept
+    assert not list((tmp_path / "v" / ".archives").glob("part_1*.json"))  # it is read again next time
 
 
 def test_an_archive_that_breaks_off_keeps_what_came_before(tmp_path, server):

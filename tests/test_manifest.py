@@ -65,7 +65,7 @@ def test_an_older_manifest_gets_the_columns_that_it_lacks(tmp_path):
     manifest.add(Row("b"))
     assert (tmp_path / "manifest.csv").read_text().splitlines()[0].split(",") == COLUMNS
     assert set(Manifest(tmp_path).rows) == {"a", "b"}
-    (tmp_path / "manifest.csv").write_text("name,size\n")
+    (tmp_path / "manifest.csv").write_text("key,foo\nx,my notes\n")
     with pytest.raises(UserError, match="is no manifest"):
         Manifest(tmp_path)
 

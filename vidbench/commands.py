@@ -106,6 +106,7 @@ def add_settings(parser: argparse.ArgumentParser, settings: type) -> None:
             kind = str if item.metadata["parse"] else kind  # parsed later, so that a bad value is no wrong usage
             words = "+" if item.metadata["several"] else None if item.metadata["alone"] is None else "?"
             alone = {} if item.metadata["alone"] is None else {"const": item.metadata["alone"]}
+            kind = _path if kind is Path else kind
             parser.add_argument(*flags, dest=item.name, type=kind, help=text, metavar=metavar, nargs=words, **alone)
 
 
@@ -176,6 +177,13 @@ def _shown(value, name: str = "") -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(value)
     return line.getvalue()
+
+
+def _path(text: str) -> Path:
+    """A path; an empty one, as of a shell variable that is not set, would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path")
+    return Path(text)
 
 
 def _plain_type(annotation) -> type:

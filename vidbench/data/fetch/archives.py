@@ -20,6 +20,7 @@ CLIP_NAME = re.compile(r"([A-Za-z0-9_-]{11}_[0-9]{6}_[0-9]{6})\.mp4")
 CLIP_BYTES = 1 << 29  # more than any ten seconds take
 HEADER_BYTES = 1 << 20  # more than any name takes: tarfile keeps headers in memory
 BUFFER_BYTES = 1 << 16
+TAIL_BYTES = 1 << 24  # of zeros, at most, that are read behind the last member
 DAMAGED = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error)  # what a broken archive raises
 
 
@@ -58,6 +59,10 @@ def clips_in(stream: io.RawIOBase, refused: Counter) -> Iterator[Member]:
             elif member.isfile() and (found := CLIP_NAME.fullmatch(posixpath.basename(member.name))):
                 folder = posixpath.basename(posixpath.dirname(member.name))
                 yield Member(found[1], folder, member.size, archive.extractfile(member))
+    rest = bounded.file
+    for _ in range(TAIL_BYTES // BUFFER_BYTES):  # to gzip's checksum: it stands behind the end that tar sees
+        if not rest.read(BUFFER_BYTES):
+            return
 
 
 def _refusal(member: tarfile.TarInfo) -> str:

@@ -64,19 +64,37 @@ def annotated(version: str, split: str, folder: Path, base_url: str = CVDF) -> d
         except Unreachable:
             if table is None:
                 raise
-    return {key: Wanted.of(key, label) for key, label in kinetics_rows(table)}
+    clips = {key: Wanted.of(key, label) for key, label in kinetics_rows(table)}
+    if not clips:
+        raise UserError(f"{table} names no clips; remove it, and it is fetched anew")
+    return clips
 
 
 def _fetched_table(place: str, folder: Path, split: str, suffixes: tuple[str, ...]) -> Path:
     for suffix in suffixes:
         table = folder / f"{split}.{suffix}"
         try:
-            fetch_text(f"{place}{table.name}", table)
+            _place_table(f"{place}{table.name}", table)
             break
         except Unreachable as problem:
             if suffix == suffixes[-1] or problem.status not in (403, 404):
                 raise
     return table
+
+
+def _place_table(url: str, table: Path) -> None:
+    """Fetch an annotation table; what is none, a hot spot's page, never lies under its name."""
+    new = table.with_name(f".{table.name}.new")
+    fetch_text(url, new)
+    try:
+        if not list(kinetics_rows(new)):
+            raise UserError("it names no clips")
+        new.replace(table)
+    except UserError as problem:
+        why = str(problem).removeprefix(f"{new}, ")
+        raise UserError(f"{url} answered with something else than an annotation table: {why}") from None
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def of_classes(clips: dict[str, Wanted], classes: Iterable[str]) -> dict[str, Wanted]:
@@ -99,8 +117,12 @@ def archives_of(version: str, split: str, labels: set[str], base_url: str = CVDF
     after its place in the sorted list.
     """
     place, prefix = FOLDERS[version]
-    lines = text_of(f"{base_url}{place}/{split}/{prefix}_{split}_path.txt").splitlines()
-    urls = [_based(line.strip(), f"{place}/{split}/", base_url) for line in lines if line.strip()]
+    listing = f"{base_url}{place}/{split}/{prefix}_{split}_path.txt"
+    lines = [line.strip() for line in text_of(listing).splitlines() if line.strip()]
+    if not lines or not all(line.startswith(("http://", "https://")) for line in lines):
+        first = lines[0][:60] if lines else "nothing"
+        raise UserError(f"{listing} answered with something else than a list of archives: {first}")
+    urls = [_based(line, f"{place}/{split}/", base_url) for line in lines]
     if version == "400" or split == "test":
         return [Archive(url) for url in urls]
     ordered = sorted(labels)

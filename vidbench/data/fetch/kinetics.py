@@ -15,7 +15,9 @@ from pathlib import Path
 from vidbench.data.datasets.registry import ROOT
 from vidbench.data.fetch.cvdf import (
     CVDF,
+    FOLDERS,
     REPLACEMENTS,
+    SPLITS,
     Archive,
     annotated,
     archives_of,
@@ -199,8 +201,22 @@ def kinetics_folder(version: str, split: str, data_dir: Path | None = None) -> P
 def _clips(fetch: KineticsFetch) -> tuple[dict[str, Wanted], dict[str, Wanted]]:
     """All annotated clips, and those that are wanted."""
     fetch.folder.mkdir(parents=True, exist_ok=True)
+    _refuse_others(fetch)
     every = annotated(fetch.version, fetch.split, fetch.folder, fetch.base_url)
     return every, of_classes(every, fetch.classes)
+
+
+def _refuse_others(fetch: KineticsFetch) -> None:
+    """Raise UserError for a folder that holds clips of another version or split, as their sources tell."""
+    places = {f"/{place}/{split}/": (version, split) for version, (place, _) in FOLDERS.items() for split in SPLITS}
+    own = f"/{FOLDERS[fetch.version][0]}/{fetch.split}/"
+    for row in Manifest(fetch.folder).rows.values():
+        for place, (version, split) in places.items():
+            if place != own and place in row.source and own not in row.source:
+                raise UserError(
+                    f"{fetch.folder} holds clips of kinetics-{version} {split}: one folder is one split, choose "
+                    "another --data-dir"
+                )
 
 
 def _counted(there: set[str], gate: Gate, every: dict[str, Wanted], fetch: KineticsFetch) -> set[str]:

@@ -66,8 +66,8 @@ class Manifest:
             with self.path.open("rb") as file:
                 header = file.readline()
                 names = _cells(header)
-                if names and "key" not in names:
-                    raise UserError(f"{self.path} is no manifest: it has no column key")
+                if names and not {"key", "status"} <= set(names):
+                    raise UserError(f"{self.path} is no manifest: it lacks the columns key and status")
                 if file.seek(0, 2) < self._read_bytes:  # it was written anew
                     self.rows, self._read_bytes = {}, 0
                 file.seek(max(self._read_bytes, len(header)))
