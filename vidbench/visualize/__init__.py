@@ -5,7 +5,6 @@ from vidbench.visualize.evaluation import (
     accuracy_against_seconds,
     accuracy_lines,
     agreement,
-    captioned,
     confusion_matrix,
     fault_waterfall,
     forest,
@@ -20,7 +19,7 @@ from vidbench.visualize.figures import (
     learning_curves,
     probability_bars,
 )
-from vidbench.visualize.moving import apng, moving, save_apng, tile
+from vidbench.visualize.moving import apng, captioned, moving, save_apng, tile
 from vidbench.visualize.playing import as_pixels, bouncing_ball, playing_bars, playing_variants, shown
 from vidbench.visualize.story import (
     byte_bars,
@@ -35,16 +34,29 @@ from vidbench.visualize.story import (
     stills,
 )
 from vidbench.visualize.style import PLAIN, RIGHT, UNSURE, WRONG, new_figure, save_figure
+from vidbench.visualize.training import (
+    accuracy_against_clips,
+    answers,
+    feature_map,
+    fine_tuning_curves,
+    principal_axes,
+    same_answer,
+    suspect_ranks,
+    tallies,
+    weight_changes,
+)
 
 __all__ = [
     "PLAIN",
     "RIGHT",
     "UNSURE",
     "WRONG",
+    "accuracy_against_clips",
     "accuracy_against_seconds",
     "accuracy_bars",
     "accuracy_lines",
     "agreement",
+    "answers",
     "apng",
     "as_pixels",
     "bouncing_ball",
@@ -57,8 +69,10 @@ __all__ = [
     "confusion_matrix",
     "count_tables",
     "fault_waterfall",
+    "feature_map",
     "film_and_array",
     "film_strip",
+    "fine_tuning_curves",
     "forest",
     "frame_choice",
     "frame_choices",
@@ -73,12 +87,17 @@ __all__ = [
     "pixel_choices",
     "playing_bars",
     "playing_variants",
+    "principal_axes",
     "probability_bars",
     "resampled_strip",
     "running_accuracy",
+    "same_answer",
     "save_apng",
     "save_figure",
     "shown",
     "stills",
+    "suspect_ranks",
+    "tallies",
     "tile",
+    "weight_changes",
 ]

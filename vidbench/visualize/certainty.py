@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vidbench.metrics import wilson_interval
-from vidbench.visualize.style import PLAIN, UNSURE, WRONG, new_figure
+from vidbench.visualize.style import PLAIN, UNSURE, WRONG, escaped, new_figure
 
 DARK, LIGHT = "#222222", "#dddddd"
 
@@ -104,11 +104,6 @@ def name_rows(axis, names: Sequence[str]) -> None:
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.grid(axis="x", color=LIGHT, linewidth=0.7)
     axis.set_axisbelow(True)
-
-
-def escaped(name: str) -> str:
-    """A name as matplotlib shows it unchanged: a dollar sign would begin a formula."""
-    return name.replace("$", r"\$")
 
 
 def _half(share: float, number: int) -> float:

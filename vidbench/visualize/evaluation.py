@@ -6,13 +6,11 @@ Accuracies are fractions, and are shown in percent; intervals are 95 % ones.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from vidbench.visualize.certainty import DARK, LIGHT, draw_interval, escaped, name_rows
-from vidbench.visualize.style import PLAIN, RIGHT, UNSURE, WRONG, new_figure
+from vidbench.visualize.certainty import DARK, LIGHT, draw_interval, name_rows
+from vidbench.visualize.style import PLAIN, RIGHT, UNSURE, WRONG, escaped, new_figure
 
 LINES = ((DARK, "o"), (PLAIN, "s"), (WRONG, "^"), (RIGHT, "D"), (UNSURE, "v"))  # told apart by marker, too
-CAPTION_LINE = 13  # pixels
 PAPER = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 OUTLINE = {"fill": False, "edgecolor": DARK, "linewidth": 2}
 
@@ -62,17 +60,6 @@ def confusion_matrix(counts: np.ndarray, labels: Sequence[str], blocks: Sequence
     axis.set_xlabel("the model's answer")
     axis.set_ylabel("what it is")
     return figure
-
-
-def captioned(clips: np.ndarray, captions: Sequence[str]) -> np.ndarray:
-    """(N, T, H, W, 3) uint8 clips, each with its caption (one line or more) in black on white below: a higher H."""
-    lines = max(len(caption.split("\n")) for caption in captions)
-    strips = []
-    for caption in captions:
-        image = Image.new("RGB", (clips.shape[3], lines * CAPTION_LINE + 4), "white")
-        ImageDraw.Draw(image).multiline_text((2, 0), caption, "black", ImageFont.load_default(CAPTION_LINE - 2))
-        strips.append(np.broadcast_to(np.asarray(image), (clips.shape[1], image.height, image.width, 3)))
-    return np.concatenate([clips, np.stack(strips)], axis=2)
 
 
 def forest(rows: Sequence[Mapping], overall: float):

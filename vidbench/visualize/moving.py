@@ -1,12 +1,15 @@
 """Clips → animated PNGs, which move in notebooks and still do in saved ones."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from vidbench.utils import written_whole
+
+CAPTION_LINE = 13  # pixels
 
 
 def tile(clips: np.ndarray, columns: int) -> np.ndarray:
@@ -41,3 +44,14 @@ def moving(frames: np.ndarray, fps: float = 6.0, colors: int = 64):
     from IPython.display import Image as Shown  # only notebooks have IPython
 
     return Shown(data=apng(frames, fps, colors), format="png")
+
+
+def captioned(clips: np.ndarray, captions: Sequence[str]) -> np.ndarray:
+    """(N, T, H, W, 3) uint8 clips, each with its caption (one line or more) in black on white below: a higher H."""
+    lines = max(len(caption.split("\n")) for caption in captions)
+    strips = []
+    for caption in captions:
+        image = Image.new("RGB", (clips.shape[3], lines * CAPTION_LINE + 4), "white")
+        ImageDraw.Draw(image).multiline_text((2, 0), caption, "black", ImageFont.load_default(CAPTION_LINE - 2))
+        strips.append(np.broadcast_to(np.asarray(image), (clips.shape[1], image.height, image.width, 3)))
+    return np.concatenate([clips, np.stack(strips)], axis=2)

@@ -8,6 +8,11 @@ RIGHT, WRONG, PLAIN = "#2a7f62", "#c8553d", "#5b7db1"  # told apart by people wh
 UNSURE = "#777777"
 
 
+def escaped(name: str) -> str:
+    """A name as matplotlib shows it unchanged: a dollar sign would begin a formula."""
+    return name.replace("$", r"\$")
+
+
 def save_figure(figure, path: Path, **options) -> None:
     """Write a figure to a file, whole or not at all, in the format that the file's name ends in: .png, .svg …
 
