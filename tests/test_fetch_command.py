@@ -43,7 +43,13 @@ def started(server, folder, *words, killed_at: int = 0) -> subprocess.Popen:
     command = [sys.executable, *script, "kinetics", "--split", "val", "--data-dir", str(folder), *words]
     settings = os.environ | {"VIDBENCH_KINETICS_URL": server.base}
     return subprocess.Popen(
-        command, cwd=folder.parent, env=settings, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        cwd=folder.parent,
+        env=settings,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
     )
 
 

@@ -103,7 +103,7 @@ def test_a_model_without_its_spec_needs_classes(saved, clips):
     path, _, _ = saved
     with_spec = load_model(path, value_range=(0.0, 1.0))(clips)
     path.with_suffix(".json").unlink()
-    with pytest.raises(UserError, match=r"has no small.json beside it: name its classes"):
+    with pytest.raises(UserError, match=r"has no small.json beside it, which names its classes"):
         load_model(path)
     classifier = load_model(path, classes=["yes", "no"])
     assert (classifier.spec.protocol, classifier.spec.value_range) == (Protocol(), (0.0, 1.0))
