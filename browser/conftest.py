@@ -73,7 +73,7 @@ def project(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     ignored = shutil.ignore_patterns(".ipynb_checkpoints", "results", "runs")
     shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=ignored)
-    for name in ("data", "images", "scripts"):
+    for name in ("data", "images", "scripts", "requirements.txt"):
         (folder / name).symlink_to(ROOT / name)
     return folder
 
