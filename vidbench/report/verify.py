@@ -47,7 +47,7 @@ def _listing(run: StoredRun) -> Iterator[str]:
     scored, failed = run.predictions["video_id"].tolist(), run.failures["video_id"].tolist()
     known = set(run.order)
     for key in sorted({*scored, *failed} - known)[:5]:
-        yield f"{key} was scored, but not listed"
+        yield f"{key} has a row, but was not listed"
     for name in ("predictions.csv", "failures.csv", "videos.csv"):
         keys = run_table(run.folder / name)["video_id"]
         for key in keys[keys.duplicated()].unique()[:5]:
