@@ -19,6 +19,8 @@ def main() -> None:
         arguments = command_line(sys.argv[1:], os.environ.get("JOB_ARGUMENTS"))
         settings = parse_settings(EvaluateSettings, arguments, prog="evaluate.py", description=__doc__)
         ending.debug = settings.debug
+        if settings.runtime == "jax":
+            os.environ["KERAS_BACKEND"] = "jax"  # Keras reads it when it is imported, which comes later
         ending.interrupted = "interrupted; all rows so far are kept, started again without --overwrite it goes on"
         logging.basicConfig(level=logging.INFO if settings.verbose else logging.WARNING, format="%(message)s")
         if settings.dry_run:

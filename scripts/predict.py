@@ -18,6 +18,8 @@ def main() -> None:
         arguments = command_line(sys.argv[1:], os.environ.get("JOB_ARGUMENTS"))
         settings = parse_settings(PredictSettings, arguments, prog="predict.py", description=__doc__)
         ending.debug = settings.debug
+        if settings.runtime == "jax":
+            os.environ["KERAS_BACKEND"] = "jax"  # Keras reads it when it is imported, which comes later
         logging.basicConfig(level=logging.INFO if settings.verbose else logging.WARNING, format="%(message)s")
         answers = predict_files(settings)
         print(json.dumps(answers, indent=1, ensure_ascii=False) if settings.json else for_people(answers))

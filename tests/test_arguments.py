@@ -73,7 +73,7 @@ def test_names_with_commas_and_quotes_survive_their_argfile(tmp_path):
         ("--num-frames -3", "--num-frames must be positive"),
         ("--workers -1", "--workers must be positive"),
         ("--decode-timeout 0", "--decode-timeout must be positive"),
-        ("--precision half", "--precision must be float32 or bfloat16, got 'half'"),
+        ("--precision half", "--precision must be float32 or bfloat16 or int8, got 'half'"),
         ("--frame-order backwards", "--frame-order must be"),
         ("--views 3", "wanted CLIPSxCROPS"),
         ("--shard 4/3", "wanted I/N"),

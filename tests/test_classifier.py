@@ -186,7 +186,7 @@ def test_another_backend_is_refused(network, monkeypatch):
 
 
 def test_an_unknown_precision_lists_the_known(network):
-    with pytest.raises(UserError, match="float32, bfloat16, got 'int4'"):
+    with pytest.raises(UserError, match="float32, bfloat16, int8, got 'int4'"):
         network_classifier(network, spec(), "int4")
 
 
@@ -199,10 +199,10 @@ def test_a_network_without_products_cannot_be_bfloat16():
 
 
 def test_a_cpu_without_bfloat16_is_warned_of(network, caplog, monkeypatch):
-    monkeypatch.setattr(devices, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(devices, "has_arithmetic", lambda precision: False)
     with caplog.at_level(logging.WARNING):
         network_classifier(network, spec(), "bfloat16")
-    assert "bfloat16 will be slower" in caplog.text
+    assert "no bfloat16 arithmetic: bfloat16 will hardly be faster than float32, or slower" in caplog.text
 
 
 def test_gflop_by_hand(network, classifier):

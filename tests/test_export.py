@@ -188,8 +188,8 @@ def test_a_network_trained_in_mixed_precision_is_exported_in_float32(clips, tmp_
     assert network.get_layer("conv").compute_dtype == "bfloat16"  # the caller's network is as it was
 
 
-@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - set(SAME)))
-def test_every_architecture_can_be_exported(name, tmp_path, monkeypatch):
+def thin_classifier(name, monkeypatch):
+    """An architecture, narrow and shallow, with random weights, as a classifier of small clips, and two of them."""
     monkeypatch.setenv("TF2ONNX_CATCH_ERRORS", "FALSE")  # fewer copies of the graph, and nothing fails in silence
     module = importlib.import_module(ARCHITECTURES[name].build.__module__)
     for table, thin in THIN.get(module.__name__.rpartition(".")[2], {}).items():
@@ -206,6 +206,12 @@ def test_every_architecture_can_be_exported(name, tmp_path, monkeypatch):
     clips[1] //= 4
     classifier = network_classifier(network, spec)
     assert np.ptp(classifier(clips)) > 1e-3
+    return classifier, clips
+
+
+@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - set(SAME)))
+def test_every_architecture_can_be_exported(name, tmp_path, monkeypatch):
+    classifier, clips = thin_classifier(name, monkeypatch)
     error = export_model(classifier, tmp_path, clips=clips)["onnx"]["largest_error"]
     assert error < 1e-4
     keras.utils.clear_session()

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from conftest import COLORS, solid, write_video
 
+from vidbench.data.datasets import load_dataset
 from vidbench.data.load import Failure, VideoLoader
 from vidbench.data.protocol import Protocol
 from vidbench.data.records import Video
@@ -16,12 +17,16 @@ class Brightest:
 
     def __init__(self, protocol, clips_at_once=1):
         self.spec = Spec("brightest", ("red", "green", "blue"), protocol)
-        self.clips_at_once = clips_at_once
+        self.clips_at_once, self.in_flight = clips_at_once, 0
         self.seen = []
 
     def __call__(self, frames):
         self.seen.append(frames.shape)
         return frames.mean(axis=(1, 2, 3)).astype(np.float32) / 100
+
+    def start(self, frames):
+        logits = self(frames)
+        return lambda: logits
 
 
 PLAIN = Protocol(num_frames=4, resize="exact", resize_to=(16, 16), crop=None)
@@ -101,3 +106,45 @@ def test_accuracy_of_rows():
         compute_accuracy(rows, num_top_classes=3)
     with pytest.raises(UserError, match="no row has a label"):
         compute_accuracy(rows[3:], num_top_classes=1)
+
+
+def folder_videos(folder):
+    return list(load_dataset("folder", "val", folder).videos)
+
+
+class Slowly:
+    """A runtime whose logits are calculated when they are asked for; the mean colour is the logits."""
+
+    name, precision = "slowly", "float32"
+
+    def __init__(self):
+        self.begun, self.most, self.asked = 0, 0, []
+
+    def begin(self, frames):
+        self.begun += 1
+        self.most = max(self.most, self.begun - len(self.asked))
+        return self.Later(self, frames)
+
+    class Later:
+        def __init__(self, runtime, frames):
+            self.runtime, self.frames = runtime, frames
+
+        def __array__(self, dtype=None, copy=None):
+            self.runtime.asked.append(len(self.frames))
+            return self.frames.mean(axis=(1, 2, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("in_flight", "at_once"), [(0, 1), (2, 1), (2, 4), (1, 20)])
+def test_batches_in_flight_change_nothing_but_the_time(color_folder, in_flight, at_once):
+    from vidbench.models import Classifier
+
+    videos = [Video("gone", None), *folder_videos(color_folder), Video("gone too", None)]
+    runtime = Slowly()
+    model = Classifier(Spec("slowly", ("red", "green", "blue"), PLAIN), runtime)
+    model.in_flight, model.clips_at_once = in_flight, at_once
+    outcomes = list(score(model, VideoLoader(videos, PLAIN)))
+    assert [outcome.video for outcome in outcomes] == videos
+    assert [isinstance(outcome, Failure) for outcome in outcomes] == [True, *[False] * 9, True]
+    for outcome in outcomes[1:-1]:
+        assert outcome.probabilities.argmax() == ("red", "green", "blue").index(outcome.video.label)
+    assert runtime.most <= in_flight + 1 and runtime.asked == [at_once] * -(-9 // at_once)

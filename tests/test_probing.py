@@ -152,7 +152,7 @@ def videos(tmp_path):
 def calls(monkeypatch):
     """The ids of the videos that a loader was asked for, and a number for every time that a network ran."""
     seen = {"loaded": [], "runs": 0}
-    iterate, call = VideoLoader.__iter__, Classifier.__call__
+    iterate, start = VideoLoader.__iter__, Classifier.start
 
     def loading(loader):
         for item in iterate(loader):
@@ -161,10 +161,10 @@ def calls(monkeypatch):
 
     def running(model, frames):
         seen["runs"] += 1
-        return call(model, frames)
+        return start(model, frames)
 
     monkeypatch.setattr(VideoLoader, "__iter__", loading)
-    monkeypatch.setattr(Classifier, "__call__", running)
+    monkeypatch.setattr(Classifier, "start", running)
     return seen
 
 
@@ -231,7 +231,7 @@ def test_an_added_video_costs_only_itself_and_failures_are_tried_again(videos, t
 
 def test_a_stopped_extraction_goes_on_where_it_stopped(videos, tmp_path, calls, monkeypatch):
     whole = [videos[0], videos[2], videos[4]]
-    run, count = Classifier.__call__, iter(range(9))
+    run, count = Classifier.start, iter(range(9))
 
     def stopped(model, frames):
         if next(count) == 2:
@@ -239,7 +239,7 @@ def test_a_stopped_extraction_goes_on_where_it_stopped(videos, tmp_path, calls, 
         return run(model, frames)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Classifier, "__call__", stopped)
+        patch.setattr(Classifier, "start", stopped)
         extract_features(mean_color(), SPEC, VideoLoader(whole, PLAIN, cache_dir=tmp_path / "cache"))
     calls.update(loaded=[], runs=0)
     features = extract_features(mean_color(), SPEC, VideoLoader(whole, PLAIN, cache_dir=tmp_path / "cache"))

@@ -3,16 +3,19 @@
 import subprocess
 import sys
 
-from vidbench.runtimes import has_bfloat16
+from vidbench.runtimes import has_arithmetic
 
 
-def test_bfloat16_is_read_from_the_processor_s_flags(tmp_path):
+def test_what_a_processor_multiplies_in_is_read_from_its_flags(tmp_path):
     info = tmp_path / "cpuinfo"
     info.write_text("flags\t\t: fpu avx2 avx512f\n")
-    assert not has_bfloat16(info)
+    assert not has_arithmetic("bfloat16", info) and not has_arithmetic("int8", info)
+    assert has_arithmetic("float32", info)
     info.write_text("flags\t\t: fpu avx512f avx512_bf16 gfni\n")
-    assert has_bfloat16(info)
-    assert not has_bfloat16(tmp_path / "missing")
+    assert has_arithmetic("bfloat16", info) and not has_arithmetic("int8", info)
+    info.write_text("flags\t\t: fpu avx2 avx_vnni\n")
+    assert has_arithmetic("int8", info) and not has_arithmetic("bfloat16", info)
+    assert not has_arithmetic("int8", tmp_path / "missing")
 
 
 def test_threads_are_the_usable_cpus_and_a_late_call_is_no_error():

@@ -14,13 +14,13 @@ from vidbench.machine import stderr_held
 from vidbench.models import Classifier, Spec, load_model, network_classifier
 from vidbench.models.spec import SCHEMA, weights_digest, write_spec
 from vidbench.models.weights import first_line
-from vidbench.runtimes.openvino import openvino
+from vidbench.runtimes.onnxruntime import onnx_model
+from vidbench.runtimes.openvino import openvino, openvino_model
 from vidbench.runtimes.precision import copy_of, in_float32, unrolled
 from vidbench.utils import UserError, extra_module, unknown
 
 EXPORT_INPUTS = ("uint8", "float32")
 LARGEST_ERROR = 1e-3  # of the logits' spread, at which an export is refused; a right one has some 1e-6
-OPSET = 17  # of ONNX; read by ONNX Runtime since 1.12 (2022)
 MODEL_NAMES = {"onnx": "model.onnx", "saved_model": "saved_model", "openvino": "openvino"}  # in the folder
 MARKS = {"saved_model": "saved_model.pb", "openvino": "model.xml"}  # what a folder of that kind holds
 
@@ -139,8 +139,7 @@ def _serving_function(network: keras.Model, spec: Spec, export_input: str) -> tf
 
 
 def _write_onnx(path: Path, network: keras.Model, function, spec: Spec, told: dict[str, str]) -> None:
-    onnx, tf2onnx = extra_module("onnx", "export"), extra_module("tf2onnx", "export")
-    model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
+    onnx, model = extra_module("onnx", "export"), onnx_model(function, function.input_signature)
     for tensor in (*model.graph.input, *model.graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
     facts = {"schema": str(SCHEMA), "spec": json.dumps(spec.to_dict(), ensure_ascii=False)}
@@ -160,11 +159,8 @@ def _write_saved_model(path: Path, network: keras.Model, function, spec: Spec, t
 
 
 def _write_openvino(path: Path, network: keras.Model, function, spec: Spec, told: dict[str, str]) -> None:
-    library = openvino()
-    with tempfile.TemporaryDirectory(dir=path.parent.parent) as between:
-        _write_saved_model(Path(between) / "saved_model", network, function, spec, told)
-        model = library.Core().read_model(Path(between) / "saved_model")
-        library.save_model(model, path / "model.xml", compress_to_fp16=False)
+    model = openvino_model(onnx_model(function, function.input_signature))
+    openvino().save_model(model, path / "model.xml", compress_to_fp16=False)
     write_spec(path / "model.json", spec, path / "model.xml", **told)
 
 

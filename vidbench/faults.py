@@ -15,9 +15,9 @@ CHANNELS = "blue, green, red for red, green, blue"
 class BlueGreenRed(Classifier):
     """A classifier whose frames reach the network with their channels in OpenCV's order."""
 
-    def __call__(self, frames):
-        """As `Classifier`."""
-        return super().__call__(frames[..., ::-1])
+    def start(self, frames):
+        """As `Classifier`, which calls it."""
+        return super().start(frames[..., ::-1])
 
 
 def fault_reports(folder: Path, num_videos: int = 0) -> dict[str, dict]:

@@ -1,6 +1,7 @@
 """What this process may use of the machine, what it has used, and what native code says meanwhile."""
 
 import os
+import platform
 import resource
 import sys
 import tempfile
@@ -30,6 +31,15 @@ def cgroup_quota(root: Path) -> float | None:
         return max(1.0, float(quota) / float(period)) if float(quota) > 0 else None
     except (OSError, ValueError):  # no such file, or the word "max"
         return None
+
+
+def cpu_name() -> str:
+    """What the processor calls itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
 
 
 def peak_memory_mb() -> int:

@@ -1,6 +1,7 @@
 """A classifier and videos → predictions: one clip in a notebook, or a whole data set."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,28 +100,37 @@ def run_views(
     CPU). `frame_order` and `distinct_frames` as in `score`.
     """
     waiting: list[Sample | Failure] = []
-    views = 0
+    views, begun = 0, deque()
     for item in loader:
         waiting.append(item)
         views += item.protocol.views if isinstance(item, Sample) else 0
         if views >= model.clips_at_once:
-            yield from _run_batch(model, waiting, frame_order, distinct_frames, seed)
+            begun.append(_begin_batch(model, waiting, frame_order, distinct_frames, seed))
             waiting, views = [], 0
-    yield from _run_batch(model, waiting, frame_order, distinct_frames, seed)
+        if len(begun) > model.in_flight:
+            yield from begun.popleft()()
+    begun.append(_begin_batch(model, waiting, frame_order, distinct_frames, seed))
+    for wait in begun:
+        yield from wait()
 
 
-def _run_batch(model, waiting, frame_order, distinct_frames, seed) -> Iterator[tuple]:
+def _begin_batch(model, waiting, frame_order, distinct_frames, seed) -> Callable[[], Iterator[tuple]]:
+    """Start the samples among `waiting`, and return what gives each item of it with its logits."""
     samples = [item for item in waiting if isinstance(item, Sample)]
-    outputs = iter(())
+    logits = None
     if samples:
         each = [
             reorder_views(sample.views(), sample.video.video_id, frame_order, distinct_frames, seed)
             for sample in samples
         ]
-        views = each[0] if len(each) == 1 else np.concatenate(each)
-        outputs = iter(np.split(model(views), len(samples)))
-    for item in waiting:
-        yield item, next(outputs) if isinstance(item, Sample) else None
+        logits = model.start(each[0] if len(each) == 1 else np.concatenate(each))
+
+    def wait() -> Iterator[tuple]:
+        outputs = iter(np.split(logits(), len(samples)) if samples else ())
+        for item in waiting:
+            yield item, next(outputs) if isinstance(item, Sample) else None
+
+    return wait
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 import csv
 import inspect
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,8 +85,13 @@ def read_keys(path: Path) -> list[str]:
     return keys
 
 
-def load_classifier(settings: ModelSettings) -> "Classifier":
-    """The model of the settings under their protocol, on the device and in the precision they ask for."""
+def load_classifier(settings: ModelSettings, videos: Sequence[Video] = ()) -> "Classifier":
+    """The model of the settings under their protocol, on the device, the runtime and in the precision they ask for.
+
+    videos: those to be scored; a conversion to another runtime is checked with some of them, and never calibrated
+        with any
+    """
+    from vidbench.calibration import loaded_precision, on_runtime
     from vidbench.models import load_model  # TensorFlow takes seconds to import: not before the data is found
     from vidbench.runtimes import hide_gpus
 
@@ -98,7 +104,7 @@ def load_classifier(settings: ModelSettings) -> "Classifier":
         settings.model_name,
         weights=settings.weights,
         classes=classes,
-        precision=settings.precision,
+        precision=loaded_precision(settings),
         value_range=settings.value_range,
     )
     model.set_batch_size(settings.batch_size)
@@ -109,7 +115,7 @@ def load_classifier(settings: ModelSettings) -> "Classifier":
         raise UserError(f"--distinct-frames {settings.distinct_frames}: a view has {protocol.num_frames} frames")
     model.spec = model.spec.with_protocol(protocol)
     model.check_view(protocol.num_frames, protocol.frame_size)
-    return model
+    return on_runtime(model, settings, videos)
 
 
 def match_classes(

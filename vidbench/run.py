@@ -51,7 +51,7 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
     """
     found, videos = list_videos(settings)
     began = time.perf_counter()
-    model = model or load_classifier(settings)
+    model = model or load_classifier(settings, videos)
     startup = time.perf_counter() - began
     videos, outside = match_classes(videos, found, model.spec.classes, settings.predict_only)
     record = facts(settings, model, found, outside, videos)
@@ -191,6 +191,7 @@ def identity_of(settings: EvaluateSettings, model: "Classifier") -> dict:
         "data_dir": str(Path(settings.data_dir).resolve()) if settings.data_dir else None,
         "model": model.spec.name,
         "runtime": model.runtime,
+        "calibration": model.conversion.get("calibration_key"),
         "model_classes": hashlib.sha256(json.dumps(model.spec.classes).encode()).hexdigest(),
         "weights_sha256": model.weights_sha256,
         "kinetics_version": (settings.kinetics_version or "400") if settings.dataset == "kinetics" else None,
@@ -215,6 +216,7 @@ def facts(settings: EvaluateSettings, model: "Classifier", found: Dataset, outsi
             "domain": spec.domain,
             "classes": len(spec.classes),
             "runtime": model.runtime,
+            "conversion": model.conversion,
             "weights_sha256": model.weights_sha256,
             "value_range": list(spec.value_range),
             "mean_std": [spec.mean, spec.std] if spec.mean else None,
@@ -262,7 +264,7 @@ def predict_files(settings: PredictSettings) -> list[dict]:
     videos = [video for path in settings.videos for video in _videos_below(Path(path))]
     if not videos:
         raise UserError(f"no videos in {', '.join(map(str, settings.videos))}")
-    model = load_classifier(settings)
+    model = load_classifier(settings, videos)
     loader = loader_of(
         replace(settings, cache=settings.cache and settings.cache_dir is not None), videos, model.spec.protocol
     )

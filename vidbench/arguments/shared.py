@@ -115,18 +115,26 @@ class ModelSettings(LoadingSettings):
     )
     distinct_frames: int | None = setting(None, "show the model only so many different frames, each held for a while")
     batch_size: int = setting(8, "views that are gathered for the model: a GPU takes them at once, a CPU one by one")
-    precision: str = setting("float32", "float32 or bfloat16")
-    runtime: str = setting("tensorflow", "what runs the model: tensorflow")
+    precision: str = setting("float32", "float32, bfloat16 or int8")
+    runtime: str | None = setting(
+        None,
+        "what runs the model: tensorflow, jax, openvino or onnxruntime (default: tensorflow, openvino for int8, an "
+        "ONNX or OpenVINO file's own)",
+    )
+    calibration_dir: Path | None = setting(
+        None, "videos that int8 takes its ranges from (default: another split of the data set)"
+    )
+    calibration_clips: int = setting(32, "how many of them")
     top_n: int = setting(5, "how many predictions a row keeps")
 
     def __post_init__(self):
         super().__post_init__()
-        one_of(self, "precision", ("float32", "bfloat16"))
-        one_of(self, "runtime", ("tensorflow",))
+        one_of(self, "precision", ("float32", "bfloat16", "int8"))
+        one_of(self, "runtime", ("tensorflow", "jax", "openvino", "onnxruntime"))
         one_of(self, "frame_order", ("normal", "reversed", "shuffled", "frozen"))
         one_of(self, "resize_type", ("crop", "pad"))
         one_of(self, "short_videos", ("fail", "repeat"))
-        for name in ("num_frames", "frame_rate", "distinct_frames", "batch_size", "top_n"):
+        for name in ("num_frames", "frame_rate", "distinct_frames", "batch_size", "top_n", "calibration_clips"):
             above(self, name, 0)
 
     @property

@@ -1,5 +1,6 @@
 """A classifier: pixels in, logits out, with the contract that says which pixels."""
 
+from collections import deque
 from collections.abc import Callable
 
 import keras
@@ -13,6 +14,7 @@ from vidbench.runtimes.precision import unrolled
 from vidbench.utils import UserError
 
 GPU_CLIPS = 8  # clips that a GPU is given at once; a CPU is as fast, or faster, with one
+GPU_IN_FLIGHT = 2  # groups of clips that it has while another is being put together
 
 
 class Classifier:
@@ -23,8 +25,9 @@ class Classifier:
 
     spec: the contract; `classifier.spec = classifier.spec.with_protocol(…)` changes which frames are wanted
     network: the Keras model, None for a model of another kind
-    precision: "float32" or "bfloat16"
+    precision: "float32", "bfloat16" or "int8"
     runtime: what runs it: "tensorflow", "jax", "onnxruntime" or "openvino"
+    conversion: of a model that was converted, how it agrees with TensorFlow (`vidbench.convert`), else {}
     weights_sha256: of the weights file (or folder, or checkpoint), None where there is none
     """
 
@@ -43,6 +46,7 @@ class Classifier:
         Raises UserError when it is not the number of classes.
         """
         self.spec, self.network, self.weights_sha256 = spec, network, weights_sha256
+        self.conversion: dict = {}
         self._shape, self._runtime = shape, runtime
         self.runtime, self.precision = runtime.name, runtime.precision
         self._fixed_batch = shape[0]
@@ -53,16 +57,30 @@ class Classifier:
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """(B, T, H, W, 3) uint8 → (B, classes) float32 logits. Raises UserError for frames that do not fit."""
+        return self.start(frames)()
+
+    def start(self, frames: np.ndarray) -> Callable[[], np.ndarray]:
+        """Begin what a call does, and return what waits for its logits: a GPU under JAX calculates meanwhile.
+
+        At most `in_flight` groups of `clips_at_once` clips are on the device and not waited for; on a CPU, none.
+        Raises UserError for frames that do not fit, here or at the wait.
+        """
         frames = np.asarray(frames)
         if frames.ndim != 5 or frames.dtype != np.uint8 or frames.shape[-1] != 3:
             raise UserError(f"{self.spec.name} takes (B, T, H, W, 3) uint8 frames, got {frames.shape} {frames.dtype}")
         self.check_view(frames.shape[1], frames.shape[2:4])
-        logits = [self._logits(frames[i : i + self.clips_at_once]) for i in range(0, len(frames), self.clips_at_once)]
-        return np.concatenate([np.empty((0, len(self.spec.classes)), np.float32), *logits])
+        done, begun = [np.empty((0, len(self.spec.classes)), np.float32)], deque()
+        for first in range(0, len(frames), self.clips_at_once):
+            begun.append(self._begin(frames[first : first + self.clips_at_once]))
+            if len(begun) > self.in_flight:
+                done.append(begun.popleft()())
+        return lambda: np.concatenate([*done, *(wait() for wait in begun)])
 
     def set_batch_size(self, clips: int) -> None:
         """How many clips a GPU is given at once. A CPU takes them one by one, a model of one batch size takes that."""
-        self.clips_at_once = self._fixed_batch or (1 if device_name() == "CPU" else clips)
+        on_cpu = device_name() == "CPU"
+        self.clips_at_once = self._fixed_batch or (1 if on_cpu else clips)
+        self.in_flight = 0 if on_cpu else GPU_IN_FLIGHT
 
     def __repr__(self):
         return f"Classifier({self.spec.name!r}, {len(self.spec.classes)} classes, {self.precision}, {self.runtime})"
@@ -82,22 +100,32 @@ class Classifier:
         with unrolled(self.network):
             return self._runtime.gflop((self._shape[0] or 1, num_frames, *size, 3)) / (self._shape[0] or 1)
 
-    def _logits(self, frames: np.ndarray) -> np.ndarray:
-        """Logits of at most `clips_at_once` clips; a short last group is filled up, so that all have one shape."""
+    def traced(self, num_frames: int, size: tuple[int, int]):
+        """The TensorFlow function (1, num_frames, *size, 3) uint8 → (1, classes) float32, without loops."""
+        with unrolled(self.network):
+            return self._runtime.traced((1, num_frames, *size, 3))
+
+    def _begin(self, frames: np.ndarray) -> Callable[[], np.ndarray]:
+        """Start at most `clips_at_once` clips; a short last group is filled up, so that all have one shape."""
         missing = self.clips_at_once - len(frames)
         if missing:
             frames = np.concatenate([frames, np.zeros((missing, *frames.shape[1:]), np.uint8)])
         view = f"{frames.shape[1]} frames of {frames.shape[2]} × {frames.shape[3]}"
         try:
-            logits = self._runtime(frames)[: self.clips_at_once - missing]
+            begun = getattr(self._runtime, "begin", self._runtime)(frames)
         except UserError:
             raise
         except (ValueError, tf.errors.InvalidArgumentError) as problem:  # from tracing, from running
             raise UserError(f"{self.spec.name} cannot take {view}: {first_line(problem)}") from None
-        self._check_classes(logits.shape[-1])
-        if not np.isfinite(logits).all():
-            raise UserError(f"{self.spec.name} gave no numbers for {view}: too short or too small for its pooling?")
-        return logits
+
+        def wait() -> np.ndarray:
+            logits = np.asarray(begun)[: self.clips_at_once - missing]
+            self._check_classes(logits.shape[-1])
+            if not np.isfinite(logits).all():
+                raise UserError(f"{self.spec.name} gave no numbers for {view}: too short or too small for its pooling?")
+            return logits
+
+        return wait
 
     def _check_classes(self, num_logits: int) -> None:
         if num_logits != len(self.spec.classes):

@@ -3,13 +3,12 @@
 import importlib.metadata
 import platform
 import subprocess
-from pathlib import Path
 
 from vidbench.data.datasets import ROOT
-from vidbench.machine import usable_cpus
+from vidbench.machine import cpu_name, usable_cpus
 
 LIBRARIES = (
-    *("tensorflow", "keras", "jax", "onnxruntime", "openvino"),
+    *("tensorflow", "keras", "jax", "onnxruntime", "openvino", "nncf"),
     *("numpy", "opencv-python-headless", "av", "tensorflow-hub", "pandas"),
 )
 
@@ -25,19 +24,11 @@ def environment() -> dict:
     return {
         "python": platform.python_version(),
         **versions,
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "usable_cpus": usable_cpus(),
         "platform": platform.platform(),
         "commit": _commit(),
     }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def _commit() -> str | None:

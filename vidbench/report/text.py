@@ -96,7 +96,7 @@ def methods(report: dict) -> str:
         protocol_in_words(Protocol.from_dict(report["protocol"])),
         f"Pixels were scaled to {model['value_range'][0]:g} to {model['value_range'][1]:g}"
         + (", then standardised by channel" if model["mean_std"] else "")
-        + f"; the network ran in {settings['precision']} ({model['runtime']}).",
+        + f"; the network ran in {settings['precision']} ({model['runtime']}{_converted(model)}).",
         *_odd_looks(settings),
         _accuracy_sentence(report),
         f"We used vidbench at commit {environment['commit'] or 'unknown'} with Python {environment['python']}, "
@@ -106,6 +106,17 @@ def methods(report: dict) -> str:
         *_published_sentence(report),
     ]
     return " ".join(words)
+
+
+def _converted(model: dict) -> str:
+    """How a converted model agrees with TensorFlow; reports of earlier versions do not say."""
+    if not (told := model.get("conversion")):
+        return ""
+    calibrated = f", calibrated with {told['calibration']}" if told["calibration"] else ""
+    return (
+        f", converted from TensorFlow{calibrated}; on {told['clips']} clips its logits differ by at most "
+        f"{told['largest_error']:.1g} of their spread"
+    )
 
 
 def _unlabelled(counts: dict) -> str:

@@ -9,7 +9,17 @@ import tensorflow as tf
 from vidbench.machine import stderr_held, usable_cpus
 from vidbench.utils import UserError
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
+RUNTIMES = {  # what each calculates in; ONNX Runtime has no bfloat16 on CPUs
+    "tensorflow": ("float32", "bfloat16"),
+    "jax": ("float32", "bfloat16"),
+    "openvino": PRECISIONS,
+    "onnxruntime": ("float32", "int8"),
+}
+ARITHMETIC = {  # the processor's words for instructions without which a precision gains nothing
+    "bfloat16": ("avx512_bf16", "amx_bf16", "bf16"),
+    "int8": ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"),
+}
 
 log = logging.getLogger(__name__)
 
@@ -53,18 +63,27 @@ def on_jax() -> bool:
     return keras.backend.backend() == "jax"
 
 
-def check_precision(precision: str) -> None:
-    """Raise UserError for a precision that is unknown or cannot be had; warn of one that is slow here."""
+def check_precision(precision: str, runtime: str = "tensorflow") -> None:
+    """Raise UserError for a precision that is unknown or that a runtime has not; warn of one without gain here."""
     if precision not in PRECISIONS:
         raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    if precision == "bfloat16" and device_name() == "CPU" and not has_bfloat16():
-        log.warning("this CPU has no bfloat16 arithmetic: bfloat16 will be slower than float32, not faster")
+    if precision not in RUNTIMES[runtime]:
+        others = " or ".join(name for name, known in RUNTIMES.items() if precision in known)
+        raise UserError(f"{runtime} does not run in {precision}: choose the runtime {others}")
+    on_cpu = runtime in ("openvino", "onnxruntime") or device_name() == "CPU"
+    if on_cpu and not has_arithmetic(precision):
+        log.warning("this CPU has no %s arithmetic: %s will hardly be faster than float32, or slower", *[precision] * 2)
 
 
-def has_bfloat16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this processor multiplies in bfloat16 (AVX512-BF16 or AMX); False where nothing tells."""
+def has_arithmetic(precision: str, cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this processor multiplies in a precision: bfloat16 by AVX512-BF16 or AMX, int8 by VNNI or AMX.
+
+    False where nothing tells, True for float32.
+    """
+    if precision not in ARITHMETIC:
+        return True
     try:
         words = set(cpu_info.read_text().split())
     except OSError:
         return False
-    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+    return bool(words & set(ARITHMETIC[precision]))

@@ -4,16 +4,24 @@ import numpy as np
 
 
 class FileRuntime:
-    """`model` (an `OnnxModel` or `OpenVinoModel`) as (B, T, H, W, 3) uint8 → (B, classes) float32, in float32.
+    """`model` (an `OnnxModel` or `OpenVinoModel`) as (B, T, H, W, 3) uint8 → (B, classes) float32.
 
     name_in, dtype: the input and its NumPy dtype; pixels of a model that takes floats become pixel * scale + shift
     name_out: the output of logits
+    precision: in which the file, as it was opened, calculates
     """
 
-    precision = "float32"
-
-    def __init__(self, model, name_in: str, dtype: np.dtype, name_out: str, scale: np.ndarray, shift: np.ndarray):
-        self.name = model.runtime
+    def __init__(
+        self,
+        model,
+        name_in: str,
+        dtype: np.dtype,
+        name_out: str,
+        scale: np.ndarray,
+        shift: np.ndarray,
+        precision: str = "float32",
+    ):
+        self.name, self.precision = model.runtime, precision
         self._model, self._name_in, self._dtype, self._name_out = model, name_in, dtype, name_out
         self._scale, self._shift = scale, shift
 

@@ -30,8 +30,12 @@ class JaxRuntime:
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """(B, T, H, W, 3) uint8 → (B, classes) float32. Raises ValueError where the network cannot take the frames."""
+        return np.asarray(self.begin(frames))
+
+    def begin(self, frames: np.ndarray) -> jax.Array:
+        """As a call, but the logits need not be there yet: `np.asarray` waits for them. The frames go as bytes."""
         try:
-            return np.asarray(self._compiled(self._values(), frames))
+            return self._compiled(self._values(), frames)
         except TypeError as problem:  # JAX's word for shapes that do not fit
             raise ValueError(str(problem)) from None
 

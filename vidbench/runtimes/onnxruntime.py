@@ -7,6 +7,7 @@ import numpy as np
 from vidbench.machine import usable_cpus
 from vidbench.utils import extra_module
 
+OPSET = 17  # of ONNX; read by ONNX Runtime since 1.12 (2022)
 ERRORS_ONLY = 3  # of ONNX Runtime's levels; below it warns of what its own optimiser could not do
 
 
@@ -32,6 +33,12 @@ class OnnxModel:
     def run(self, name: str, frames: np.ndarray, output: str) -> np.ndarray:
         """The array `output` for the array `frames` at the input `name`."""
         return self._session.run([output], {name: frames})[0]
+
+
+def onnx_model(function, signature: list):
+    """A `tf.function` of `signature` (tf.TensorSpec) as an `onnx.ModelProto`. Raises UserError without tf2onnx."""
+    model, _ = extra_module("tf2onnx", "export").convert.from_function(function, signature, opset=OPSET)
+    return model
 
 
 def _facts(tensor) -> tuple[tuple[int | None, ...] | None, str]:

@@ -1,5 +1,6 @@
-"""OpenVINO models on the CPU, in float32."""
+"""OpenVINO models on the CPU, in float32, bfloat16 or as their int8 file says."""
 
+import io
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -21,9 +22,9 @@ class OpenVinoModel:
 
     runtime = "openvino"
 
-    def __init__(self, path: Path):
-        hints = {
-            "INFERENCE_PRECISION_HINT": "f32",  # else it calculates in bfloat16 wherever the processor can
+    def __init__(self, path: Path, precision: str = "float32"):
+        hints = {  # without the first it calculates in bfloat16 wherever the processor can
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
             "INFERENCE_NUM_THREADS": usable_cpus(),
         }
         self._model = openvino().Core().compile_model(str(path), "CPU", hints)
@@ -36,16 +37,30 @@ class OpenVinoModel:
         return np.array(self._model({name: frames})[output])
 
 
-def openvino() -> ModuleType:
-    """The library, imported without its statistics: else the import itself sends a report over the network.
+def openvino_model(onnx_model):
+    """An `onnx.ModelProto` as an `openvino.Model`; its ends keep their names.
 
-    OpenVINO has a stub for where its telemetry package is not installed; it is hidden while OpenVINO is imported.
+    TensorFlow's graphs come by way of ONNX: OpenVINO 2026.4's own reader turns a narrow SlowFast's padding the wrong
+    way round, and reports each conversion over the network.
     """
-    if "openvino" in sys.modules or TELEMETRY in sys.modules:
-        return extra_module("openvino", "openvino")
+    return openvino().Core().read_model(io.BytesIO(onnx_model.SerializeToString()))
+
+
+def openvino() -> ModuleType:
+    """The library, imported without its statistics. Raises UserError where it is missing."""
+    return without_telemetry("openvino")
+
+
+def without_telemetry(name: str) -> ModuleType:
+    """OpenVINO or NNCF, imported without their statistics: else the import itself sends a report over the network.
+
+    Both have a stub for where their telemetry package is not installed; it is hidden while they are imported.
+    """
+    if name in sys.modules or TELEMETRY in sys.modules:
+        return extra_module(name, "openvino")
     sys.modules[TELEMETRY] = None  # type: ignore[assignment]
     try:
-        return extra_module("openvino", "openvino")
+        return extra_module(name, "openvino")
     finally:
         del sys.modules[TELEMETRY]
 

@@ -46,7 +46,11 @@ class TensorFlowRuntime:
 
     def gflop(self, shape: tuple[int, ...]) -> float:
         """Arithmetic of one call with frames of `shape`, in 10⁹ operations, see `count_gflop`."""
-        return count_gflop(trace(self._function, shape))
+        return count_gflop(self.traced(shape))
+
+    def traced(self, shape: tuple[int, ...]):
+        """The function for frames of `shape`, in float32, for converters."""
+        return trace(self._function, shape)
 
 
 def trace(function: Callable, shape: tuple[int, ...], dtype=tf.uint8):

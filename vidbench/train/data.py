@@ -2,18 +2,17 @@
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 from vidbench.arguments import TrainSettings
-from vidbench.data.datasets import ROOT, select
-from vidbench.data.demo import demo_specs, draw_dataset
+from vidbench.data.datasets import select
+from vidbench.data.datasets.demo import DEMO_CLIPS, demo_folder
 from vidbench.data.records import Video
 from vidbench.machine import usable_cpus
 from vidbench.prepare import find_dataset
 from vidbench.utils import UserError, canonical_label
 
 log = logging.getLogger(__name__)
-DEMO_CLIPS, FAST_CLIPS = 2400, 64
+FAST_CLIPS = 64
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,6 @@ def find_data(settings: TrainSettings, progress: bool = False) -> TrainingData:
 def place_of(video: Video) -> tuple:
     """What a video shows: a file, or a part of one."""
     return video.path, video.start_seconds, video.end_seconds
-
-
-def demo_folder(count: int = DEMO_CLIPS, workers: int = 1, progress: bool = False) -> Path:
-    """The folder with `count` train clips of the demo, drawn on first demand (a quarter of a second each a core)."""
-    folder = ROOT / "data" / "cache" / ("demo_train" if count == DEMO_CLIPS else f"demo_train_{count}")
-    if not (folder / "train.csv").is_file():
-        draw_dataset(folder, demo_specs("train", count), "train", workers, progress)
-    return folder
 
 
 def _leaks(train: list[Video], val: list[Video]) -> list[str]:

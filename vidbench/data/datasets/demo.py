@@ -7,6 +7,8 @@ from vidbench.data.datasets.tables import existing, kinetics_rows, read_table, v
 from vidbench.data.records import Video
 from vidbench.utils import NoSplit
 
+DEMO_CLIPS = 2400  # of the train split, as the demo model has seen it
+
 
 @dataset("demo")
 def demo(data_dir: Path | None, split: str = "val") -> Dataset:
@@ -19,3 +21,13 @@ def demo(data_dir: Path | None, split: str = "val") -> Dataset:
     paths = {path.stem: path for path in video_files(root / split)}
     videos = [Video(key, paths.get(key), label, split, group=groups.get(key)) for key, label in rows]
     return listed("demo", split, videos, ("synthetic: drawn figures, not filmed people",))
+
+
+def demo_folder(count: int = DEMO_CLIPS, workers: int = 1, progress: bool = False) -> Path:
+    """The folder with `count` train clips of the demo, drawn on first demand (a quarter of a second each a core)."""
+    from vidbench.data.demo import demo_specs, draw_dataset  # OpenCV takes time to import
+
+    folder = ROOT / "data" / "cache" / ("demo_train" if count == DEMO_CLIPS else f"demo_train_{count}")
+    if not (folder / "train.csv").is_file():
+        draw_dataset(folder, demo_specs("train", count), "train", workers, progress)
+    return folder
