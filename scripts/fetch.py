@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from vidbench.commands import command_errors, command_line, parse_settings
-from vidbench.utils import UserError
+from vidbench.utils import UserError, printable
 
 URL_VARIABLE = "VIDBENCH_KINETICS_URL"
 MEANINGS = {
@@ -67,7 +67,9 @@ def _kinetics(settings, ending) -> None:
     print("\n".join(outcome.lines()))
     outcome.check()
     if outcome.here < settings.num_videos:
-        raise UserError(f"{outcome.here:,} of {settings.num_videos:,} clips could be had; {folder} says which")
+        raise UserError(
+            f"{outcome.here:,} of {settings.num_videos:,} clips could be had; {folder / 'missing.csv'} names the others"
+        )
 
 
 def _folds(name: str, settings) -> None:
@@ -79,25 +81,42 @@ def _folds(name: str, settings) -> None:
     counts = fetch_folds(
         name, folder, archive=settings.archive, splits=settings.splits, progress=progress, jobs=settings.jobs
     )
-    print(f"{name}: " + ", ".join(f"{key} {value:,}" for key, value in counts.items()) + f"; in {folder}")
-    if counts["missing"] or counts["bad"]:
-        raise UserError(f"{counts['missing'] + counts['bad']:,} of {counts['expected']:,} videos are not here")
+    print(f"{name}: " + ", ".join(f"{key} {value:,}" for key, value in counts.items()) + printable(f"; in {folder}"))
+    if lacking := counts["missing"] + counts["bad"]:
+        raise UserError(
+            f"{lacking:,} of {counts['expected']:,} videos are not here; {folder / 'missing.csv'} says which, and why"
+        )
 
 
 def _look(name: str, settings) -> None:
-    from vidbench.data.fetch import status_of, verify_folder
+    from vidbench.data.fetch import status_of
 
-    wrong: list[Path] = []
-    for folder in settings.folders:
-        folder = Path(folder)
-        if name == "status":
-            print(f"{folder}\n{status_of(folder, settings.by_class)}")
-            continue
-        found = verify_folder(folder, settings.deep, settings.jobs, settings.decode_timeout)
-        print("\n".join([f"{folder}: {found.verified:,} clips verified", *found.problems]))
-        wrong += [folder] * bool(found.problems)
+    wrong: list[str] = []
+    for folder in map(Path, settings.folders):
+        try:
+            if name == "status":
+                print(f"{printable(str(folder))}\n{status_of(folder, settings.by_class)}")
+            elif problems := _verify(folder, settings):
+                wrong.append(f"{folder}: {problems}")
+        except UserError as problem:  # the other folders are looked at all the same
+            wrong.append(str(problem))
     if wrong:
-        raise UserError(f"{', '.join(map(str, wrong))}: not what the manifest says")
+        raise UserError("; ".join(wrong))
+
+
+def _verify(folder: Path, settings) -> str:
+    """What is wrong with a folder, in a few words; "" where nothing is. The details are printed."""
+    from vidbench.data.fetch import verify_folder
+
+    found = verify_folder(folder, settings.deep, settings.jobs, settings.decode_timeout, put_aside=settings.put_aside)
+    print("\n".join([printable(line) for line in (f"{folder}: {found.verified:,} clips verified", *found.problems)]))
+    if not found.problems:
+        return ""
+    if not found.changed:
+        return "not what the manifest says"
+    if settings.put_aside:
+        return "changed clips were put aside in .rejected: the same fetch as before gets them anew"
+    return "not what the manifest says; --put-aside moves changed clips away, and the same fetch gets them anew"
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ class Served:
     answers: list[int] = field(default_factory=list)
     stalls: list[float] = field(default_factory=list)  # seconds before the first byte
     etag: str = '"1"'
+    always_partial: bool = False  # status 206 for the whole, too
 
     def pieces(self, start: int) -> Iterator[bytes]:
         if callable(self.data):
@@ -58,13 +59,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(status)
             return
         start = int(self.headers.get("Range", "bytes=0-")[6:-1]) if served.ranges else 0
+        if self.headers.get("If-Range", served.etag) != served.etag:
+            start = 0
         if served.stalls and self.command == "GET":
             time.sleep(served.stalls.pop(0))
         with suppress(OSError):  # the reader has left
             self._send(served, start, path)
 
     def _send(self, served: Served, start: int, path: str) -> None:
-        self.send_response(206 if start else 200)
+        self.send_response(206 if start or served.always_partial else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{served.length - 1}/{served.length}")
         self.send_header("Content-Length", str(served.length - start))

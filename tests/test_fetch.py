@@ -3,6 +3,7 @@ import functools
 import http.server
 import os
 import sys
+import tarfile
 import threading
 import types
 from dataclasses import replace
@@ -29,6 +30,7 @@ from vidbench.data.fetch import (
     fetch_from_archives,
     fetch_from_youtube,
     fetch_kinetics,
+    status_of,
 )
 from vidbench.data.fetch import http as fetching
 from vidbench.data.fetch.manifest import Manifest, Row
@@ -90,7 +92,7 @@ def test_clips_land_whole_labelled_and_noted(tmp_path, server):
 def test_a_second_call_goes_on_and_fetches_nothing_twice(tmp_path, server):
     fetch(server, tmp_path / "v", 3)
     assert fetch(server, tmp_path / "v", 8) == 8 == len(agrees(tmp_path / "v"))
-    assert (tmp_path / "v" / "manifest.csv").read_text().count("\n") == 9
+    assert (tmp_path / "v" / "manifest.csv").read_text().count("\n") == 11  # a header, 8 clips, 2 empty ones
     count = len(server.asked)
     assert fetch(server, tmp_path / "v", 8) == 8 and len(server.asked) == count
     assert fetch(server, tmp_path / "v", 99) == 8  # all there are
@@ -100,10 +102,12 @@ def test_a_second_call_goes_on_and_fetches_nothing_twice(tmp_path, server):
 def test_what_is_missing_is_named_and_a_finished_archive_is_not_touched(tmp_path, server):
     outcome = fetch_from_archives(KineticsFetch("400", "val", tmp_path, base_url=server.base, progress=False))
     assert (outcome.here, outcome.wanted, outcome.got.new) == (8, 10, 8)
-    assert outcome.missing == {key_of(part, 9): "in none of the archives" for part in (0, 1)}
+    assert outcome.missing == {key_of(part, 9): "bad: empty clip" for part in (0, 1)}
+    assert {Manifest(tmp_path).rows[key].bytes for key in outcome.missing} == {0}
     with (tmp_path / "missing.csv").open() as file:
         assert [row["key"] for row in csv.DictReader(file)] == sorted(outcome.missing)
-    assert outcome.got.refused == {"empty clips": 2}
+    assert all(line.isascii() for line in outcome.lines())  # some terminals have no more
+    assert outcome.got.refused == {"empty clip": 2} and "refused in archives: empty clip 2" in outcome.lines()
     assert "8 of 10 clips are here" in outcome.lines()[0] and "missing 2, named in missing.csv" in outcome.lines()[-1]
     assert len(server.archives_asked()) == 2
     again = fetch_from_archives(replace(outcome.fetch))
@@ -175,6 +179,11 @@ def test_what_cannot_be_had_is_one_clear_line(tmp_path, server):
         fetch_kinetics("400", "val", tmp_path / "b", num_videos=1, base_url="http://127.0.0.1:9/")
     with pytest.raises(UserError, match="no address that begins with https"):
         fetch_kinetics("400", "val", tmp_path / "c", num_videos=1, base_url="file:///etc/")
+    for wrong in ("http://[::1", "http://[nine]/", "http://a..example/", f"http://{'a' * 70}.example/"):
+        with pytest.raises(UserError, match=r"is no address: "):
+            fetch_kinetics("400", "val", tmp_path / "c", num_videos=1, base_url=wrong)
+    with pytest.raises(UserError, match=r"cannot be reached: nonnumeric port"):
+        fetch_kinetics("400", "val", tmp_path / "c", num_videos=1, base_url="http://a.example:port/")
     assert list((tmp_path / "c").rglob("*.csv")) == []
 
 
@@ -196,6 +205,27 @@ def test_a_page_that_is_no_annotation_table_is_not_kept(tmp_path, server, page):
     assert [file.name for file in (tmp_path / "v").iterdir() if not file.name.startswith(".")] == []
     server.files[path] = right
     assert fetch(server, tmp_path / "v", 2) == 2
+
+
+def test_rows_that_name_no_video_of_youtube_are_left_out(tmp_path, server):
+    """Keys become file names: none of them may lead anywhere."""
+    right = server.files["/400/annotations/val.csv"].data.decode()
+    odd = "zumba,../../../evil,1,11,val,0\nzumba,short,1,11,val,0\nzumba,aaaaaaaaaaa,-5,11,val,0\n"
+    server.put("400/annotations/val.csv", right + odd)
+    outcome = fetch_from_archives(KineticsFetch("400", "val", tmp_path / "v", base_url=server.base, progress=False))
+    assert (outcome.annotated, outcome.here) == (10, 8)
+    server.put("400/annotations/val.csv", right + "zumba,aaaaaaaaaaa,inf,11,val,0\n")
+    with pytest.raises(UserError, match=r"line 12: no youtube_id, time_start and time_end"):
+        fetch(server, tmp_path / "w")
+    server.put("400/annotations/val.csv", right + f"{'x' * 200_000},\n")
+    with pytest.raises(UserError, match=r"something else than an annotation table: .*field larger than field limit"):
+        fetch(server, tmp_path / "w")
+
+
+def test_a_page_in_an_archives_place_is_called_none(tmp_path, server):
+    server.files["/400/val/part_1.tar.gz"] = Served(b"<!DOCTYPE html><title>Please log in</title>" * 100)
+    with pytest.raises(UserError, match=r"part_1.tar.gz: what is there is no archive; what was fetched is kept"):
+        fetch(server, tmp_path)
 
 
 def test_a_page_that_is_no_list_of_archives_is_said(tmp_path, server):
@@ -235,6 +265,17 @@ def test_an_archive_that_is_refused_is_told_and_the_others_are_read(tmp_path, se
     assert len(agrees(tmp_path / "b")) == 4
 
 
+def test_a_broken_archive_is_told_once(tmp_path, server):
+    served = server.files["/400/val/part_1.tar.gz"]
+    served.data = served.data[:2000]
+    outcome = fetch_from_archives(KineticsFetch("400", "val", tmp_path, base_url=server.base, progress=False))
+    assert "part_1.tar.gz: " in str(outcome.error()) and not any("part_1.tar.gz" in line for line in outcome.lines())
+    server.files["/400/val/part_0.tar.gz"].data = b"neither"
+    outcome = fetch_from_archives(KineticsFetch("400", "val", tmp_path / "b", base_url=server.base, progress=False))
+    told = [*outcome.lines(), str(outcome.error())]
+    assert [sum(f"part_{part}.tar.gz" in line for line in told) for part in (0, 1)] == [1, 1]
+
+
 def test_many_refusals_in_a_row_end_it(tmp_path, server, clip):
     archives = {f"part_{part}.tar.gz": b"no archive" * 100 for part in range(9)}
     put_k400(server, archives, [("zumba", key_of(0, 0))])
@@ -256,6 +297,12 @@ def test_a_stream_goes_on_where_it_was_cut(tmp_path, server, ranges):
     assert fetch(server, tmp_path) == 8 == len(agrees(tmp_path))
     froms = [asked for _, path, asked in server.asked if "part_0" in path]
     assert froms[:3] == [None, "bytes=100-", "bytes=2100-" if ranges else "bytes=2000-"]
+
+
+def test_a_server_that_calls_the_whole_a_part_is_read(tmp_path, server):
+    for path in ("/400/val/part_0.tar.gz", "/400/val/part_1.tar.gz"):
+        server.files[path].always_partial = True
+    assert fetch(server, tmp_path) == 8
 
 
 def test_a_silent_server_is_left_and_asked_again(tmp_path, server, monkeypatch):
@@ -292,6 +339,15 @@ def test_kept_archives_go_on_by_range_and_are_read_from_the_disk(tmp_path, serve
         path.unlink()
     count = len(server.archives_asked())
     assert fetch(server, tmp_path) == 8 and len(server.archives_asked()) == count
+
+
+def test_a_page_is_not_kept_for_an_archive(tmp_path, server):
+    server.files["/400/val/part_1.tar.gz"] = Served(b"<!DOCTYPE html><title>Please log in</title>" * 100)
+    words = r"part_1.tar.gz answered with something else than an archive, which is not kept"
+    with pytest.raises(UserError, match=words):
+        fetch(server, tmp_path, keep_archives=True)
+    assert [path.name for path in (tmp_path / "archives").iterdir()] == ["part_0.tar.gz"]
+    assert len(agrees(tmp_path)) == 4
 
 
 def test_five_clips_of_a_large_archive_cost_a_small_part_of_it(tmp_path, clip):
@@ -332,6 +388,43 @@ def test_kinetics_600_reads_only_the_archives_of_its_classes(tmp_path, clip):
         video.video_id: video.label for video in load_dataset("kinetics", "val", tmp_path / "b", version="600").videos
     }
     assert labels == {key_of(0, 0): name, key_of(1, 0): "zumba"}
+
+
+def test_kinetics_600_without_its_complete_list_takes_all_that_the_archives_hold(tmp_path, clip):
+    """The .txt cannot be had, and the .csv lacks a class whole and half of another."""
+    with serving() as server:
+        lines = [f"{PUBLIC}600/val/{label}.tar.gz" for label in ("yoga", "zumba")]
+        server.put("600/val/k600_val_path.txt", "\n".join(lines))
+        server.put("600/annotations/val.csv", table([("zumba", key_of(1, number)) for number in range(2)]))
+        for part, label in enumerate(("yoga", "zumba")):
+            inside = [member("./readme", type=tarfile.SYMTYPE, linkname="x"), member(f"./{key_of(part, 8)}.mp4")]
+            inside += [member(f"./{key_of(part, number)}.mp4", clip) for number in range(4)]
+            server.put(f"600/val/{label}.tar.gz", tar_of(inside))
+        options = {"base_url": server.base, "progress": False}
+        found = fetch_from_archives(KineticsFetch("600", "val", tmp_path / "a", classes=("yoga",), **options))
+        assert (found.here, found.wanted, found.unlisted) == (4, 0, 4)
+        with pytest.raises(UserError, match=r"unknown class 'zumbaa'; did you mean 'zumba'"):
+            fetch_from_archives(KineticsFetch("600", "val", tmp_path / "a", classes=("zumbaa",), **options))
+        assert fetch_kinetics("600", "val", tmp_path / "b", num_videos=2, classes=("zumba",), **options) == 2
+        found = fetch_from_archives(
+            KineticsFetch("600", "val", tmp_path / "b", **options)
+        )  # the two annotated are here
+        assert (found.here, found.wanted, found.unlisted, found.missing) == (8, 2, 6, {})
+        assert "8 of 8 clips are here and verified (2 annotated; 6 that the annotations lack)" in found.lines()[0]
+        count = len(server.archives_asked())
+        assert fetch_kinetics("600", "val", tmp_path / "b", num_videos=0, **options) == 8
+        assert len(server.archives_asked()) == count
+    assert len(agrees(tmp_path / "b")) == 8
+    assert Manifest(tmp_path / "b").rows[key_of(0, 8)].reason == "empty clip"
+    words = status_of(tmp_path / "b")
+    assert words.splitlines()[1].split() == ["all", "2", "8", "8", "0", "2", "0"]
+    assert "verified, and not among the expected: 6" in words
+
+
+def test_more_clips_than_asked_for_are_not_counted_against_the_number(tmp_path, server):
+    fetch(server, tmp_path, 5)
+    outcome = fetch_from_archives(KineticsFetch("400", "val", tmp_path, 3, base_url=server.base, progress=False))
+    assert "5 clips are here and verified, 3 were asked for (10 annotated)" in outcome.lines()[0]
 
 
 def test_kinetics_700_finds_the_archive_of_a_class_and_keeps_known_class_folders(tmp_path, clip):
@@ -403,6 +496,33 @@ def test_youtube_gets_the_wanted_clips_in_their_seeded_order(tmp_path, server, c
     assert outcome.missing[clips[1].key] == "private: not for us" and server.archives_asked() == []
 
 
+@pytest.mark.parametrize("problem", [UserError("the network is down"), OSError(5, "Input/output error")])
+def test_what_ends_youtube_leaves_counts_and_names(tmp_path, server, clip, monkeypatch, problem):
+    def fetch_youtube(clips, folder, gate, **options):
+        (folder / "x.part").write_bytes(clip)
+        gate.admit(folder / "x.part", folder / f"{clips[0].key}.mp4", key=clips[0].key, seconds=clips[0].seconds)
+        gate.note(Row(clips[1].key, status="failed", reason="network: refused"))
+        raise problem
+
+    monkeypatch.setitem(sys.modules, "vidbench.data.fetch.youtube", types.SimpleNamespace(fetch_youtube=fetch_youtube))
+    outcome = fetch_from_youtube(KineticsFetch("400", "val", tmp_path, base_url=server.base, progress=False))
+    assert outcome.lines()[0].endswith("1 of 10 clips are here and verified (10 annotated); 1 new")
+    assert (tmp_path / "missing.csv").read_text().count("\n") == 10 and "network: refused" in outcome.missing.values()
+    with pytest.raises(type(problem)) as caught:
+        outcome.check()
+    assert caught.value is problem
+
+
+def test_options_that_only_archives_have_are_refused_for_youtube(tmp_path, server):
+    for words, options in (
+        ("--max-bytes goes", {"max_bytes": 1e6}),
+        ("--keep-archives and --jobs go", {"keep_archives": True, "jobs": 2}),
+    ):
+        with pytest.raises(UserError, match=rf"^{words} with --source archives"):
+            fetch_from_youtube(KineticsFetch("400", "val", tmp_path / "v", base_url=server.base, **options))
+    assert not (tmp_path / "v").exists() and server.asked == []
+
+
 def test_the_loader_of_the_prototype_fetches_with_the_same_code(tmp_path, server, monkeypatch):
     from vidbench.data.fetch import kinetics
     from vidbench.data.load import KineticsLoader
@@ -426,6 +546,7 @@ class Dropping(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.asked.append(self.headers.get("Range"))
+        self.server.conditions.append(self.headers.get("If-Range"))
         if self.path != "/file.bin":
             self.send_error(404)
             return
@@ -436,6 +557,8 @@ class Dropping(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if self.server.if_range and self.headers.get("If-Range") not in (None, *self.server.headers.values()):
+            start = 0
         if self.server.wrong_part and start:
             start = start // 2
         body = BYTES[start:]
@@ -443,6 +566,8 @@ class Dropping(http.server.BaseHTTPRequestHandler):
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(BYTES) - 1}/{len(BYTES)}")
         self.send_header("Content-Length", str(len(body)))
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body[: self.server.drops.pop(0) if self.server.drops else None])
         self.close_connection = True
@@ -452,9 +577,11 @@ class Dropping(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def dropping():
+def dropping(monkeypatch):
+    monkeypatch.setattr(fetching, "PAUSE_SECONDS", 0.01)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dropping) as http_server:
         http_server.asked, http_server.drops, http_server.ranges, http_server.wrong_part = [], [], True, False
+        http_server.headers, http_server.if_range, http_server.conditions = {}, True, []
         http_server.url = f"http://127.0.0.1:{http_server.server_port}/file.bin"
         threading.Thread(target=http_server.serve_forever, daemon=True).start()
         yield http_server
@@ -476,24 +603,71 @@ def test_a_dropped_connection_goes_on_where_the_server_allows(tmp_path, dropping
 
 
 def test_what_has_come_is_kept_for_the_next_call(tmp_path, dropping):
-    dropping.drops = [1000, 1000, 1000]
-    with pytest.raises(UserError, match=r"stopped 3 times before its end; what was fetched is kept"):
+    dropping.drops = [1000, 1000, 1000, *[0] * fetching.TRIES]
+    with pytest.raises(UserError, match=r"stopped 4 times at byte 3,000: .*; the 3.0 kB that came are kept"):
         fetch_file(dropping.url, tmp_path / "file.bin")
     assert not (tmp_path / "file.bin").exists() and (tmp_path / "file.bin.part").stat().st_size == 3000
     fetch_file(dropping.url, tmp_path / "file.bin")
     assert dropping.asked[-1] == "bytes=3000-" and (tmp_path / "file.bin").read_bytes() == BYTES
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
 
 
-def test_a_server_that_sends_another_part_is_asked_for_all(tmp_path, dropping):
+def test_drops_that_brought_something_do_not_count(tmp_path, dropping):
+    dropping.drops = [1000] * 3 * fetching.TRIES
+    fetch_file(dropping.url, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == BYTES and len(dropping.asked) == 3 * fetching.TRIES + 1
+
+
+@pytest.mark.parametrize("header", ["ETag", "Last-Modified"])
+@pytest.mark.parametrize("knows_if_range", [True, False])
+def test_a_file_that_changed_between_two_calls_is_fetched_from_its_beginning(
+    tmp_path, dropping, header, knows_if_range
+):
+    dropping.headers, dropping.if_range = {header: '"first"'}, knows_if_range
+    dropping.drops = [1000, *[0] * fetching.TRIES]
+    with pytest.raises(UserError, match=r"the 1.0 kB that came are kept"):
+        fetch_file(dropping.url, tmp_path / "file.bin")
+    (tmp_path / "file.bin.part").write_bytes(b"of the first file".ljust(1000))
+    dropping.headers = {header: '"second"'}
+    dropping.conditions.clear()
+    fetch_file(dropping.url, tmp_path / "file.bin")
+    assert dropping.conditions == ['"first"', None]
+    assert (tmp_path / "file.bin").read_bytes() == BYTES
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_bytes_of_nobody_knows_which_file_are_thrown_away(tmp_path, dropping):
+    (tmp_path / "file.bin.part").write_bytes(b"of what?")
+    fetch_file(dropping.url, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == BYTES and dropping.asked == [None]
+
+
+def test_a_file_that_is_not_what_was_wanted_gets_no_name(tmp_path, dropping):
+    def check(path):
+        assert path.read_bytes() == BYTES
+        raise UserError("not that one")
+
+    with pytest.raises(UserError, match="not that one"):
+        fetch_file(dropping.url, tmp_path / "file.bin", check=check)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_a_server_that_sends_more_than_was_asked_for_the_new_bytes_are_taken(tmp_path, dropping):
     dropping.drops, dropping.wrong_part = [1000], True
     fetch_file(dropping.url, tmp_path / "file.bin")
-    assert (tmp_path / "file.bin").read_bytes() == BYTES and dropping.asked[1:] == ["bytes=1000-", None]
+    assert (tmp_path / "file.bin").read_bytes() == BYTES and dropping.asked[1:] == ["bytes=1000-"]
 
 
 def test_a_part_that_lacked_nothing_but_its_name_is_not_fetched_again(tmp_path, dropping):
-    (tmp_path / "file.bin.part").write_bytes(BYTES)
+    with pytest.raises(KeyboardInterrupt):
+        fetch_file(dropping.url, tmp_path / "file.bin", check=_interrupt)
+    assert (tmp_path / "file.bin.part").read_bytes() == BYTES
     fetch_file(dropping.url, tmp_path / "file.bin")
-    assert (tmp_path / "file.bin").read_bytes() == BYTES and dropping.asked == [f"bytes={len(BYTES)}-"]
+    assert (tmp_path / "file.bin").read_bytes() == BYTES and dropping.asked == [None]
+
+
+def _interrupt(path):
+    raise KeyboardInterrupt
 
 
 def test_a_part_that_is_longer_than_the_file_is_thrown_away(tmp_path, dropping):

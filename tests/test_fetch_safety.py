@@ -8,13 +8,13 @@ import tarfile
 import threading
 import urllib.error
 import urllib.request
-from collections import Counter, namedtuple
+from collections import namedtuple
 from datetime import UTC
 
 import pytest
 from archive_server import PUBLIC, Server, clip_bytes, key_of, member, put_k400, serving, table, tar_of
 
-from vidbench.data.fetch import KineticsFetch, archives, fetch_from_archives, fetch_kinetics
+from vidbench.data.fetch import KineticsFetch, archives, fetch_from_archives, fetch_kinetics, kinetics
 from vidbench.data.fetch.archives import Member, clips_in
 from vidbench.data.fetch.http import Stream, _Redirects
 from vidbench.data.fetch.manifest import Manifest
@@ -72,12 +72,27 @@ def test_nothing_is_written_outside_of_the_folder(tmp_path, serve, clip):
     )
     outcome = outcome_of(server, tmp_path / "v")
     assert ok(tmp_path / "v") == {KEYS[6], KEYS[8]} and outside.read_text() == "mine"
-    assert outcome.got.refused == {"absolute paths": 2, "paths with ..": 2, "links": 2, "devices and pipes": 2}
+    assert outcome.got.refused == {"absolute path": 2, "path with ..": 2, "link": 2, "device or pipe": 2}
+    reasons = {key: (Manifest(tmp_path / "v").rows[key].status, outcome.missing[key]) for key in KEYS[:6]}
+    assert reasons == {
+        KEYS[0]: ("failed", "refused: absolute path"), KEYS[1]: ("failed", "refused: absolute path"),
+        KEYS[2]: ("failed", "refused: path with .."), KEYS[3]: ("failed", "refused: link"),
+        KEYS[4]: ("failed", "refused: device or pipe"), KEYS[5]: ("failed", "refused: device or pipe"),
+    }  # fmt: skip
+    assert outcome.missing[KEYS[9]] == "in none of the archives"
     assert {path.name for path in tmp_path.iterdir()} == {"v", "outside.txt"}
     visible = {path.name for path in (tmp_path / "v").iterdir() if not path.name.startswith(".")}
     assert visible == {f"{KEYS[6]}.mp4", f"{KEYS[8]}.mp4", "val.csv", "manifest.csv", "missing.csv"}
     assert (tmp_path / "v" / "val.csv").read_text().startswith("label,youtube_id")
-    assert "refused in archives: absolute paths 2, devices and pipes 2, links 2" in "\n".join(outcome.lines())
+    assert "refused in archives: absolute path 2, device or pipe 2, link 2" in "\n".join(outcome.lines())
+    asked = len(server.archives_asked())
+    assert outcome_of(server, tmp_path / "v").missing == outcome.missing and len(server.archives_asked()) == asked
+
+
+def test_a_clip_stands_behind_one_of_its_name_that_is_refused(tmp_path, serve, clip):
+    server = serve([member(f"./{KEYS[0]}.mp4"), member(f"/{KEYS[0]}.mp4", clip), member(f"./{KEYS[0]}.mp4", clip)])
+    outcome = outcome_of(server, tmp_path)
+    assert ok(tmp_path) == {KEYS[0]} and not outcome.got.bad and outcome.got.refused.total() == 2
 
 
 def test_a_name_that_comes_twice_counts_once_and_a_bad_one_is_replaced(tmp_path, serve, clip):
@@ -109,7 +124,7 @@ def test_sizes_and_headers_are_bounded(tmp_path, serve, clip, monkeypatch):
     monkeypatch.setattr(archives, "CLIP_BYTES", 50_000)
     server = serve([member(f"./{KEYS[0]}.mp4", bytes(60_000)), member(f"./{KEYS[1]}.mp4", clip)])
     outcome = outcome_of(server, tmp_path / "a")
-    assert ok(tmp_path / "a") == {KEYS[1]} and outcome.got.refused == {"files too large for a clip": 1}
+    assert ok(tmp_path / "a") == {KEYS[1]} and outcome.got.refused == {"too large for a clip": 1}
     for kind in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE):
         bomb = [
             member(f"./{KEYS[0]}.mp4", clip),
@@ -158,9 +173,9 @@ def test_a_damaged_header_is_no_end():
         def close(self):
             pass
 
-    assert [found.key for found in clips_in(Bytes(data), Counter())] == KEYS[:3]
+    assert [found.key for found in clips_in(Bytes(data))] == KEYS[:3]
     with pytest.raises(tarfile.ReadError, match="damaged"):
-        list(clips_in(Bytes(broken), Counter()))
+        list(clips_in(Bytes(broken)))
 
 
 def test_labels_that_are_no_folder_names_make_no_folders(tmp_path, clip):
@@ -179,11 +194,36 @@ def test_labels_that_are_no_folder_names_make_no_folders(tmp_path, clip):
 def test_max_bytes_ends_it_with_what_came(tmp_path, serve, clip):
     server = serve([member(f"./{key}.mp4", clip + os.urandom(100_000)) for key in KEYS])
     outcome = outcome_of(server, tmp_path, max_bytes=350_000)
-    assert 1 <= outcome.here < 10 and outcome.got.received_bytes < 350_000 + (1 << 17)
+    assert 1 <= outcome.here < 10 and outcome.got.received_bytes == 350_000
     assert outcome.here == len(ok(tmp_path))
-    with pytest.raises(UserError, match=r"stopped at --max-bytes: .* were received; what was fetched is kept"):
+    with pytest.raises(UserError, match=r"stopped at --max-bytes: 350.0 kB were received; what was fetched is kept"):
         outcome.check()
     assert outcome_of(server, tmp_path).here == 10
+
+
+def test_threads_together_receive_no_more_than_max_bytes(tmp_path, clip):
+    with serving() as server:
+        archives = {
+            f"part_{part}.tar.gz": tar_of([member(f"./{key_of(part, 0)}.mp4", clip + os.urandom(200_000))])
+            for part in range(4)
+        }
+        put_k400(server, archives, [("zumba", key_of(part, 0)) for part in range(4)])
+        outcome = outcome_of(server, tmp_path, max_bytes=300_001, jobs=4)
+    assert outcome.got.received_bytes <= 300_001 and str(outcome.error()).startswith("stopped at --max-bytes")
+
+
+def test_max_bytes_that_bring_no_clip_say_what_helps(tmp_path, serve, clip):
+    server = serve([member(f"./{key}.mp4", clip + os.urandom(100_000)) for key in KEYS])
+    for _ in range(2):  # a stream is read from its beginning each time
+        outcome = outcome_of(server, tmp_path / "a", max_bytes=50_000)
+        assert (outcome.here, outcome.got.received_bytes) == (0, 50_000)
+        with pytest.raises(UserError, match=r"no new clip was among them.*raise --max-bytes, or use --keep-archives"):
+            outcome.check()
+    size, calls = server.files["/400/val/part_0.tar.gz"].length, 0
+    while outcome_of(server, tmp_path / "b", max_bytes=300_000, keep_archives=True).here < 10:
+        calls += 1
+        assert calls <= size // 300_000 + 1  # each call goes on where the last one stopped
+    assert sum(sent for path, sent in server.sent.items() if path.endswith("gz")) >= size
 
 
 def test_too_little_room_is_said_before_and_on_the_way(tmp_path, serve, clip, monkeypatch):
@@ -216,11 +256,32 @@ def test_a_full_disk_ends_it_with_what_was_finished(tmp_path, serve, clip, monke
         patched.setattr(where, name, full)
         outcome = outcome_of(server, tmp_path)
     assert outcome.here == 3 == len(ok(tmp_path))
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match=r"the disk of .* is full; what was fetched is kept"):
         outcome.check()
     assert list((tmp_path / ".incoming").iterdir()) == [tmp_path / ".incoming" / "all.lock"]
     assert outcome_of(server, tmp_path).here == 10
     assert ok(tmp_path) == {path.stem for path in tmp_path.glob("*.mp4")}
+
+
+def test_a_disk_that_is_too_full_for_missing_csv_loses_no_counts(tmp_path, serve, clip, monkeypatch):
+    server = serve([member(f"./{KEYS[0]}.mp4", clip)])
+
+    def full(*words):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kinetics, "write_missing", full)
+    outcome = outcome_of(server, tmp_path)
+    assert outcome.here == 1 and "1 of 10 clips are here" in outcome.lines()[0]
+    with pytest.raises(UserError, match=r"the disk of .* is full"):
+        outcome.check()
+
+
+def test_a_folder_that_must_not_be_written_is_one_clear_line(tmp_path, serve, monkeypatch):
+    server = serve([])
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as the system answers, but for root too
+    with pytest.raises(UserError, match=r"v must not be written: choose another --data-dir"):
+        outcome_of(server, tmp_path / "v")
+    assert server.asked == []
 
 
 def test_a_bad_clip_behind_a_link_stays_where_it_is(tmp_path, serve, clip):

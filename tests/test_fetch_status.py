@@ -1,9 +1,13 @@
-import pytest
-from archive_server import clip_bytes, key_of, table
+import errno
+import os
 
+import pytest
+from archive_server import clip_bytes, key_of, member, put_k400, serving, table, tar_of
+
+from vidbench import utils
 from vidbench.arguments import FetchSettings, VerifySettings
 from vidbench.commands import as_argfile, parse_settings
-from vidbench.data.fetch import status_of, verify_folder
+from vidbench.data.fetch import fetch_kinetics, status, status_of, verify_folder
 from vidbench.data.fetch.cvdf import Archive, archives_of, check_split
 from vidbench.data.fetch.gate import Gate
 from vidbench.data.fetch.manifest import Manifest, Row
@@ -53,6 +57,67 @@ def test_a_folder_is_what_its_manifest_says_or_each_difference_is_named(folder):
     assert f"{len(good) + 1:,} bytes instead of {len(good):,}" in verify_folder(folder, progress=False).changed[0]
 
 
+def test_what_cannot_be_read_is_a_row_and_the_rest_is_verified(folder, monkeypatch):
+    def sha256_of(path):
+        if path.name == f"{KEYS[0]}.mp4":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return utils.sha256_of(path)
+
+    monkeypatch.setattr(status, "sha256_of", sha256_of)
+    found = verify_folder(folder, progress=False)
+    assert (found.verified, found.problems) == (1, [f"unreadable: {KEYS[0]}  Permission denied"])
+    monkeypatch.undo()
+    clip = folder / f"{KEYS[0]}.mp4"
+    clip.unlink()
+    clip.symlink_to(clip.name)  # to itself: whoever opens it, root too, is told so
+    found = verify_folder(folder, deep=True, progress=False)
+    assert found.verified == 1 and len(found.problems) == 1 and KEYS[0] in found.problems[0]
+
+
+def test_a_folder_that_must_not_be_read_is_named(folder, monkeypatch):
+    locked, scandir = folder / "locked", os.scandir
+    locked.mkdir()
+
+    def refused(path):  # as the system does, but for root too
+        if str(path) == str(locked):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    found = verify_folder(folder, progress=False)
+    assert (found.verified, found.problems) == (2, [f"unreadable: {locked}  Permission denied"])
+
+
+def test_a_changed_clip_is_put_aside_and_comes_anew(folder):
+    clip = folder / f"{KEYS[0]}.mp4"
+    good = clip.read_bytes()
+    clip.write_bytes(good[:-1] + b"?")
+    found = verify_folder(folder, progress=False, put_aside=True)
+    assert found.changed == [f"{KEYS[0]}  other bytes than noted (sha256)"] and not clip.exists()
+    assert (folder / ".rejected" / clip.name).read_bytes() == good[:-1] + b"?"
+    row = Manifest(folder).rows[KEYS[0]]
+    assert (row.status, row.reason) == ("gone", "put aside: other bytes than noted (sha256)")
+    assert verify_folder(folder, progress=False).problems == []
+    with serving() as server:
+        put_k400(server, {"part_0.tar.gz": tar_of([member(f"./{KEYS[0]}.mp4", good)])}, [("zumba", KEYS[0])])
+        fetch_kinetics("400", "val", folder, num_videos=2, base_url=server.base, progress=False)
+    assert clip.read_bytes() == good and Manifest(folder).rows[KEYS[0]].status == "ok"
+
+
+def test_nothing_outside_of_the_folder_is_put_aside(folder, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / f"{KEYS[0]}.mp4").write_bytes(b"mine")
+    (folder / "linked").symlink_to(mine)
+    manifest = Manifest(folder)
+    manifest.add(Row(KEYS[0], bytes=22, path=f"linked/{KEYS[0]}.mp4"))
+    manifest.add(Row(KEYS[4], bytes=22, path="../mine/other.mp4"))
+    manifest.add(Row(KEYS[5], bytes=22, path=str(mine / f"{KEYS[0]}.mp4")))
+    found = verify_folder(folder, progress=False, put_aside=True)
+    assert found.verified == 0 and len(found.problems) >= 3
+    assert [(path.name, path.read_bytes()) for path in mine.iterdir()] == [(f"{KEYS[0]}.mp4", b"mine")]
+
+
 def test_deep_decodes_what_the_bytes_cannot_tell(folder):
     manifest = Manifest(folder)
     clip = folder / f"{KEYS[0]}.mp4"
@@ -74,6 +139,8 @@ def test_status_counts_by_kind_and_by_class(folder):
     assert rows == [["yoga", "2", "1", "1", "1", "0", "0"], ["zumba", "4", "1", "1", "1", "1", "1"]]
     (folder / "val.csv").unlink()
     assert status_of(folder).splitlines()[1].split() == ["all", "?", "2", "2", "1", "1", "1"]
+    (folder / f"{KEYS[0]}.mp4").unlink()  # nobody has noted it yet
+    assert status_of(folder).splitlines()[1].split() == ["all", "?", "1", "1", "2", "1", "1"]
     with pytest.raises(UserError, match=r"has no manifest.csv"):
         status_of(folder / "nowhere")
     with pytest.raises(UserError, match=r"has no manifest.csv"):
@@ -90,6 +157,24 @@ def test_what_a_killed_process_left_is_swept_and_what_another_works_on_is_not(tm
         with staging(tmp_path) as second:
             assert first != second and (first / "half.mp4").exists() and not left.exists()
         assert first.is_dir() and not second.exists()
+    assert [path.name for path in (tmp_path / ".incoming").iterdir()] == ["all.lock"]
+
+
+def test_work_that_one_process_does_alone_is_refused_to_a_second(tmp_path):
+    with staging(tmp_path, alone="x"):
+        with pytest.raises(UserError, match="another process fetches into"), staging(tmp_path, alone="x"):
+            pass
+        with staging(tmp_path) as other, staging(tmp_path, alone="y"):
+            assert other.is_dir()
+    with staging(tmp_path, alone="x") as again:
+        assert again.is_dir()
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match=r"the disk of .* is full"), staging(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="Input"), staging(tmp_path):
+        raise OSError(errno.EIO, "Input/output error")
     assert [path.name for path in (tmp_path / ".incoming").iterdir()] == ["all.lock"]
 
 
@@ -111,6 +196,8 @@ def test_archives_are_based_on_the_mirror_and_know_their_class(monkeypatch):
     found = archives_of("700-2020", "train", {"zumba"}, "http://m/k/")  # annotations that lack a class
     assert [archive.label for archive in found] == ["acting in play", "abseiling"]
     assert archives_of("400", "test", set(), "http://m/k/")[0].label is None
+    monkeypatch.setattr("vidbench.data.fetch.cvdf.text_of", lambda url: "http://x.example/400/test/part_7.tar.gz")
+    assert archives_of("400", "test", set())[0].url == "https://x.example/400/test/part_7.tar.gz"
     with pytest.raises(UserError, match="unknown Kinetics version '700'"):
         check_split("700", "val")
 
@@ -120,15 +207,19 @@ def test_the_settings_parse_and_say_what_is_wrong():
     settings = parse_settings(FetchSettings, words)
     assert (settings.version, settings.classes, settings.max_bytes) == ("600", ("zumba", "yoga"), 1.5e9)
     assert parse_settings(FetchSettings, as_argfile(settings).split()) == settings
-    assert parse_settings(FetchSettings, ["--max-bytes", "500MB", "--sleep", "1", "2"]).sleep == (1.0, 2.0)
+    assert parse_settings(FetchSettings, ["--source", "youtube", "--sleep", "1", "2"]).sleep == (1.0, 2.0)
     assert parse_settings(VerifySettings, ["a", "b", "--deep"]).folders == ("a", "b")
     for wrong, words in (
         (["--version", "500"], "--version must be 400 or 600 or 700-2020"),
         (["--max-bytes", "lots"], "--max-bytes: wanted a number such as 500M or 2G, got 'lots'"),
         (["--replacements"], "train split: --version 400 --split train"),
         (["--cookies", "x"], "--cookies goes with --source youtube"),
+        (["--sleep", "1", "2"], "--sleep goes with --source youtube"),
         (["--sleep", "9", "2"], "--sleep: wanted two numbers"),
         (["--jobs", "0"], "--jobs must be positive"),
+        (["--classes", ""], "--classes: no class is named"),
+        (["--classes", " , "], "--classes: no class is named"),
+        (["--base-url", ""], "--base-url: an empty address"),
     ):
         with pytest.raises(UserError, match=words):
             parse_settings(FetchSettings, wrong)

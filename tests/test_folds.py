@@ -1,5 +1,6 @@
 """UCF-101 and HMDB51 out of small archives of real videos, written here."""
 
+import csv
 import functools
 import http.server
 import io
@@ -19,7 +20,7 @@ from conftest import moving_square, write_video
 
 from vidbench.data.datasets import load_dataset
 from vidbench.data.decode import probe
-from vidbench.data.fetch import folds
+from vidbench.data.fetch import folds, status_of
 from vidbench.data.fetch.folds import fetch_folds
 from vidbench.data.fetch.manifest import Manifest
 from vidbench.utils import UserError
@@ -188,7 +189,7 @@ def test_hmdb51_is_an_archive_of_archives(tmp_path, hmdb_files, kind):
         if fold < 3:
             assert set(listed("hmdb51", folder, fold, "test")) == {names[1], names[3]}
     assert [Manifest(folder).rows[stem].frames for stem in HMDB] == [5, 6, 7, 8]
-    assert not list(folder.glob(".hmdb51-*"))
+    assert not [path for path in (folder / ".incoming").iterdir() if path.is_dir()]
 
 
 def test_a_folder_of_downloads_brings_its_lists(tmp_path, hmdb_files):
@@ -205,7 +206,8 @@ def test_a_second_call_reads_no_archive(tmp_path, ucf_files):
     assert len((folder / "manifest.csv").read_text().splitlines()) == 5
     (folder / "Archery" / "v_Archery_g01_c01.avi").unlink()  # then it is fetched again
     assert fetch_folds("ucf101", folder, archive=archive) == ALL
-    assert len((folder / "manifest.csv").read_text().splitlines()) == 6
+    rows = (folder / "manifest.csv").read_text().splitlines()[5:]
+    assert [row.split(",")[9] for row in rows] == ["gone", "ok"]
 
 
 def test_clips_that_lie_there_are_verified_where_they_are(tmp_path, ucf_files):
@@ -240,7 +242,36 @@ def test_broken_and_damaged_clips_are_counted_and_put_aside(tmp_path, ucf_files)
     assert [rows[stem].status for stem in stems[:3]] == ["ok", "bad", "failed"] and stems[3] not in rows
     assert "damaged there: " in rows[stems[2]].reason and "CRC" in rows[stems[2]].reason
     assert (tmp_path / "u" / ".rejected" / f"{stems[1]}.avi").stat().st_size == 300
+    with (tmp_path / "u" / "missing.csv").open() as file:
+        missing = {row["key"]: row for row in csv.DictReader(file)}
+    assert list(missing) == sorted(stems[1:]) and missing[stems[3]]["label"] == "HandStandPushups"
+    assert missing[stems[1]]["reason"].startswith("bad: ") and "CRC" in missing[stems[2]]["reason"]
+    assert missing[stems[3]]["reason"] == "not in what was given or fetched"
+    lines = status_of(tmp_path / "u", by_class=True).splitlines()
+    assert [line.split() for line in lines[1:3]] == [
+        ["Archery", "2", "1", "1", "0", "1", "0"], ["HandStandPushups", "2", "0", "0", "1", "0", "1"],
+    ]  # fmt: skip
     assert load_dataset("ucf101", "test", tmp_path / "u", fold=1).population == {"annotations": 2, "found": 1}
+
+
+def test_missing_clips_are_named_also_when_the_archive_breaks_off(tmp_path, ucf_files):
+    archive = placed(tmp_path / "x.tar", tar_bytes(ucf_files)[:-14000])
+    lists = placed(tmp_path / "lists", ucf_lists())
+    with pytest.raises(UserError, match="the archive is damaged"):
+        fetch_folds("ucf101", tmp_path / "u", archive=archive, splits=lists)
+    came = {key for key, row in Manifest(tmp_path / "u").rows.items() if row.status == "ok"}
+    with (tmp_path / "u" / "missing.csv").open() as file:
+        assert came and {row["key"] for row in csv.DictReader(file)} == UCF.keys() - came
+    placed(archive, tar_bytes(ucf_files))
+    assert fetch_folds("ucf101", tmp_path / "u", archive=archive) == ALL
+    assert not (tmp_path / "u" / "missing.csv").exists()
+
+
+def test_a_zip_that_is_cut_off_is_called_so(tmp_path, ucf_files):
+    archive = placed(tmp_path / "x.zip", zip_bytes(ucf_files)[:-300])
+    lists = placed(tmp_path / "lists", ucf_lists())
+    with pytest.raises(UserError, match=r"x\.zip: it begins as a \.zip does, but is damaged or cut off"):
+        fetch_folds("ucf101", tmp_path / "u", archive=archive, splits=lists)
 
 
 def test_an_archive_inside_that_is_damaged_costs_its_own_clips(tmp_path, hmdb_files):
@@ -278,7 +309,9 @@ def test_links_are_refused(tmp_path, ucf_files, kind):
     lists = placed(tmp_path / "lists.zip", zip_bytes(ucf_lists()))
     with pytest.raises(UserError, match="none of the 4 clips"):
         fetch_folds("ucf101", tmp_path / "u", archive=archive, splits=lists)
-    assert visible(tmp_path / "u") == set(ucf_lists())
+    assert visible(tmp_path / "u") == {*ucf_lists(), "manifest.csv", "missing.csv"}
+    row = Manifest(tmp_path / "u").rows[Path(path).stem]
+    assert (row.status, row.reason) == ("failed", "refused: a link, or a name that points out of the archive")
 
 
 @pytest.fixture
@@ -402,9 +435,9 @@ def test_a_killed_call_is_completed_by_the_next(tmp_path, ucf_files):
     code = subprocess.run(
         [sys.executable, "-c", KILLED, folder, archive, lists], env=os.environ, check=False
     ).returncode
-    assert code == -9 and len(list(folder.glob(".ucf101-*"))) == 1
-    came = {path.name for path in folder.rglob("*.avi") if ".ucf101-" not in str(path)}
+    assert code == -9 and [path.name for path in (folder / ".incoming").rglob("*.avi")]
+    came = {path.name for path in folder.rglob("*.avi") if ".incoming" not in path.parts}
     assert len(came) < 4  # the fourth was half there, under no name that counts
     assert fetch_folds("ucf101", folder, archive=archive, splits=lists) == ALL
-    assert not list(folder.glob(".ucf101-*"))
+    assert not list((folder / ".incoming").rglob("*.avi"))
     assert {stem: Manifest(folder).rows[stem].status for stem in UCF} == dict.fromkeys(UCF, "ok")

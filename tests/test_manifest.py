@@ -1,8 +1,10 @@
+import errno
 import threading
 
 import pytest
 from conftest import moving_square, write_video
 
+from vidbench.data.fetch import gate as gates
 from vidbench.data.fetch.gate import Gate
 from vidbench.data.fetch.manifest import COLUMNS, Manifest, Row
 from vidbench.utils import UserError
@@ -68,6 +70,47 @@ def test_an_older_manifest_gets_the_columns_that_it_lacks(tmp_path):
     (tmp_path / "manifest.csv").write_text("key,foo\nx,my notes\n")
     with pytest.raises(UserError, match="is no manifest"):
         Manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
+        b"a\rb\rc",
+        b"key,status\n" + b"x" * 200_000 + b",ok\n",
+        bytes(range(256)) * 50,
+    ],
+)
+def test_rubbish_is_one_clear_line(tmp_path, content):
+    (tmp_path / "manifest.csv").write_bytes(content)
+    with pytest.raises(UserError, match=r"manifest\.csv is no manifest: [^\n]*; set it aside") as caught:
+        Manifest(tmp_path)
+    assert len(str(caught.value)) < 400 and (tmp_path / "manifest.csv").read_bytes() == content
+
+
+def test_a_manifest_that_a_spreadsheet_saved_is_read_and_goes_on(tmp_path):
+    (tmp_path / "manifest.csv").write_bytes(b"\xef\xbb\xbfkey,status,bytes\r\na,ok,12\r\n")
+    manifest = Manifest(tmp_path)
+    assert manifest.rows == {"a": Row("a", bytes=12)}
+    manifest.add(Row("b"))
+    assert set(Manifest(tmp_path).rows) == {"a", "b"}
+
+
+def test_a_path_out_of_the_folder_is_none(tmp_path):
+    rows = "".join(f"{key},ok,{path}\n" for key, path in (("a", "/etc/passwd"), ("b", "x/../../y"), ("c", "x/y.mp4")))
+    (tmp_path / "manifest.csv").write_text(f"key,status,path\n{rows}")
+    assert {key: row.path for key, row in Manifest(tmp_path).rows.items()} == {"a": "", "b": "", "c": "x/y.mp4"}
+
+
+def test_a_clip_that_cannot_be_read_is_a_row(tmp_path, monkeypatch):
+    def sha256_of(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(gates, "sha256_of", sha256_of)
+    clip = write_video(tmp_path / "x.mp4", moving_square(12), codec="libx264")
+    with Gate(tmp_path, Manifest(tmp_path)) as gate:
+        row = gate.admit(clip, clip, key="x", aside=False)
+    assert (row.status, row.reason, row.bytes) == ("bad", "unreadable: Permission denied", None)
 
 
 def test_a_clip_passes_the_gate_and_anything_else_is_put_aside(tmp_path):

@@ -106,6 +106,11 @@ def seen(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
+def left(folder: Path) -> list[Path]:
+    """What lies there of unfinished work."""
+    return [path for path in (folder / ".incoming").glob("*") if path.is_dir()]
+
+
 def brightness(path: Path) -> np.ndarray:
     """The mean of each frame."""
     with av.open(str(path)) as box:
@@ -135,7 +140,7 @@ def test_exactly_the_annotated_seconds_come_small_and_as_h264(tmp_path, tube):
         row = rows[clip.key]
         assert (row.status, row.label, row.frames, row.height) == ("ok", "flying kites", len(grey), 360)
         assert row.source == tube.base + clip.youtube_id and len(row.sha256) == 64
-    assert not list((tmp_path / "val").glob(".youtube-*"))
+    assert not left(tmp_path / "val")
 
 
 def test_a_second_call_asks_for_nothing_that_lies_there(tmp_path, tube):
@@ -255,12 +260,23 @@ def test_cookies_are_sent_and_bring_back_what_needed_them(tmp_path, tube):
     assert [cookie for _, what, cookie in tube.asked if what == "look"] == [None, "login=me"]
 
 
-def test_cookies_that_are_none_are_one_clear_line(tmp_path, tube):
+def test_cookies_that_are_none_are_one_clear_line_without_their_words(tmp_path, tube, capfd):
     with pytest.raises(UserError, match=r"no such file: .*none\.txt"):
         fetch(tube, tmp_path / "v", wanted(0), cookies=tmp_path / "none.txt")
-    (tmp_path / "some.txt").write_text("login=me\n")
-    with pytest.raises(UserError, match=r"some\.txt is no cookies file"):
-        fetch(tube, tmp_path / "v", wanted(0), cookies=tmp_path / "some.txt")
+    right = b"# Netscape HTTP Cookie File\n# comment\n\n127.0.0.1\tFALSE\t/\tFALSE\t4102444800\tlogin\tme\n"
+    for content, why in (
+        (b"login=secret\n", "its first line is not"),
+        (b'[{"name": "login", "value": "secret"}]', "its first line is not"),
+        (b"", "its first line is not"),
+        (b"127.0.0.1\tFALSE\t/\tFALSE\t0\tlogin\tsecret\n", "its first line is not"),
+        (right + b"login=secret\n", "line 5 has not the seven fields"),
+        (right + b"127.0.0.1\tFALSE\t/\tFALSE\tsecret\tlogin\tsecret\n", "line 5 has not the seven fields"),
+        (right + b"secret\xff\n", "it is no text"),
+    ):
+        (tmp_path / "some.txt").write_bytes(content)
+        with pytest.raises(UserError, match=rf"some\.txt is no cookies file in Netscape's format .*: {why}") as caught:
+            fetch(tube, tmp_path / "v", wanted(0), cookies=tmp_path / "some.txt")
+        assert "secret" not in str(caught.value) + "".join(capfd.readouterr())
     assert not tube.asked
 
 
@@ -287,12 +303,12 @@ def test_a_killed_download_leaves_no_clip_and_the_next_call_completes(tmp_path, 
         process.kill()
     assert process.returncode == -9
     assert not [name for name in seen(tmp_path / "v") if name.endswith(".mp4")]
-    assert len(list((tmp_path / "v").glob(".youtube-*"))) == 1
+    assert len(left(tmp_path / "v")) == 1
     tube.flows.set()
     fetch(tube, tmp_path / "v", *clips)
     assert [brightness(tmp_path / "v" / f"{clip.key}.mp4").size for clip in clips] == [40, 40]
     assert seen(tmp_path / "v") == [f"{clip.key}.mp4" for clip in clips] + ["manifest.csv"]
-    assert not list((tmp_path / "v").glob(".youtube-*"))
+    assert not left(tmp_path / "v")
 
 
 def test_a_full_disk_ends_it_cleanly(tmp_path, tube, monkeypatch):
@@ -306,7 +322,7 @@ def test_a_full_disk_ends_it_cleanly(tmp_path, tube, monkeypatch):
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     with pytest.raises(UserError, match=r"the disk of .* is full; what was fetched is kept"):
         fetch(tube, tmp_path / "v", *map(wanted, range(3)))
-    assert set(Manifest(tmp_path / "v").rows) == {wanted(0).key} and not list((tmp_path / "v").glob(".youtube-*"))
+    assert set(Manifest(tmp_path / "v").rows) == {wanted(0).key} and not left(tmp_path / "v")
 
 
 def test_what_is_missing_is_named(tmp_path, tube, monkeypatch):
@@ -319,7 +335,10 @@ def test_what_is_missing_is_named(tmp_path, tube, monkeypatch):
     with pytest.raises(UserError, match=r"yt_dlp is not here.*\[fetch\]"):
         fetch(tube, tmp_path / "v", wanted(0))
     monkeypatch.undo()
-    with FileLock(tmp_path / "v" / ".youtube.lock"), pytest.raises(UserError, match="another process fetches into"):
+    with (
+        FileLock(tmp_path / "v" / ".incoming" / "youtube.alone"),
+        pytest.raises(UserError, match="another process fetches into"),
+    ):
         fetch(tube, tmp_path / "v", wanted(0))
 
 

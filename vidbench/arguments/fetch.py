@@ -7,6 +7,7 @@ from pathlib import Path
 from vidbench.arguments.setting import above, comma_list, numbers, one_of, setting
 from vidbench.utils import UserError
 
+SLEEP = (5.0, 10.0)
 UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
@@ -18,6 +19,14 @@ def byte_count(text: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
+def class_names(text: str) -> tuple[str, ...]:
+    """'zumba,yoga' → ('zumba', 'yoga'); none at all, as of a shell variable that is not set, would fetch everything."""
+    names = comma_list(text)
+    if not names:
+        raise UserError("--classes: no class is named")
+    return names
+
+
 @dataclass(frozen=True)
 class FetchSettings:
     """The flags of scripts/fetch.py kinetics."""
@@ -25,18 +34,20 @@ class FetchSettings:
     version: str = setting("400", "400, 600 or 700-2020", also=("kinetics-version",))
     split: str = setting("val", "train, val or test", also=("kinetics-split",))
     num_videos: int = setting(0, "until so many clips are there, those that are there already counted; 0 is all")
-    classes: tuple = setting((), "only these classes, separated by commas", comma_list, "A,B")
+    classes: tuple = setting((), "only these classes, separated by commas", class_names, "A,B")
     order: str = setting(
         "first",
         "first: archive by archive, clips as they come, which is cheap; random: a random sample of the split, which "
-        "reads nearly every archive, and says before how many bytes that is",
+        "reads nearly every archive, and says before how many bytes that is; --source youtube always takes a sample",
     )
     seed: int = setting(0, "of the order of archives or of the sample")
     jobs: int = setting(1, "archives that are read at once")
     source: str = setting("archives", "archives (the CVDF's), or youtube, clip by clip (pip install -e .[fetch])")
     replacements: bool = setting(False, "also Kinetics-400's replacements for corrupt train clips")
     keep_archives: bool = setting(False, "fetch whole archives and keep them, in DIR/archives")
-    max_bytes: float | None = setting(None, "receive no more than this, e.g. 500M or 2G", byte_count, "BYTES")
+    max_bytes: float | None = setting(
+        None, "receive no more than this of archives, e.g. 500M or 2G", byte_count, "BYTES"
+    )
     retry_failed: bool = setting(False, "try clips again that were bad or failed before")
     base_url: str | None = setting(
         None,
@@ -45,7 +56,7 @@ class FetchSettings:
     )
     cookies: Path | None = setting(None, "a cookie file for --source youtube", metavar="FILE")
     sleep: tuple = setting(
-        (5.0, 10.0), "seconds between two videos of --source youtube, from and to", numbers("--sleep", 2, 2), "X",
+        SLEEP, "seconds between two videos of --source youtube, from and to", numbers("--sleep", 2, 2), "X",
         several=True,
     )  # fmt: skip
     data_dir: Path | None = setting(None, "where the clips go (default: data/raw/kinetics/VERSION/SPLIT)")
@@ -63,10 +74,14 @@ class FetchSettings:
             above(self, name, 0)
         if self.replacements and (self.version, self.split) != ("400", "train"):
             raise UserError("--replacements are clips of Kinetics-400's train split: --version 400 --split train")
+        if self.base_url == "":  # as of a shell variable that is not set
+            raise UserError("--base-url: an empty address")
         if self.cookies and self.source != "youtube":
             raise UserError("--cookies goes with --source youtube")
         if len(self.sleep) != 2 or self.sleep[0] > self.sleep[1]:
             raise UserError(f"--sleep: wanted two numbers, the smaller first, got {self.sleep}")
+        if self.sleep != SLEEP and self.source != "youtube":
+            raise UserError("--sleep goes with --source youtube")
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,7 @@ class VerifySettings:
 
     folders: tuple = setting((), "fetched folders, those with a manifest.csv", metavar="DIR", positional=True)
     deep: bool = setting(False, "also decode each clip to its end")
+    put_aside: bool = setting(False, "move changed clips into DIR/.rejected, so that the next fetch gets them anew")
     jobs: int = setting(1, "clips that are decoded at once")
     decode_timeout: float = setting(60.0, "seconds after which a clip that is not decoded counts as changed")
     debug: bool = setting(False, "show the traceback behind an error line")

@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vidbench.utils import NoSplit, UserError
@@ -11,28 +11,38 @@ from vidbench.utils import NoSplit, UserError
 NOT_VIDEOS = (".txt", ".csv", ".json", ".md")
 
 
-def video_files(root: Path) -> Iterator[Path]:
-    """Every regular file below `root` that may be a video, in sorted order; hidden files and folders are not."""
-    for path in visible_files(root):
+def video_files(root: Path, onerror: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """Every regular file below `root` that may be a video, in sorted order; hidden files and folders are not.
+
+    onerror: is told of folders that must not be read; None: they raise OSError.
+    """
+    for path in visible_files(root, onerror):
         if path.suffix and path.suffix.lower() not in NOT_VIDEOS:
             yield path
 
 
-def visible_files(root: Path) -> list[Path]:
+def visible_files(root: Path, onerror: Callable[[OSError], None] | None = None) -> list[Path]:
     """Every regular file below `root`, sorted; linked folders are entered, once each, hidden ones are not.
 
-    A link to a file that is gone is listed too, so that it is reported missing. Raises OSError for a folder that
-    must not be read.
+    A link to a file that is gone is listed too, so that it is reported missing. A folder that must not be read raises
+    OSError, unless `onerror` is there to be told.
     """
     found, entered = [], set()
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=_raise):
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=onerror or _raise):
         place = os.path.realpath(folder)
         folders[:] = [] if place in entered else [name for name in folders if not name.startswith(".")]
         if place not in entered:
             paths = (Path(folder, name) for name in files if not name.startswith("."))
-            found += [path for path in paths if path.is_file() or (path.is_symlink() and not path.exists())]
+            found += [path for path in paths if _is_listed(path)]
         entered.add(place)
     return sorted(found)
+
+
+def _is_listed(path: Path) -> bool:
+    try:
+        return path.is_file() or (path.is_symlink() and not path.exists())
+    except OSError:  # nobody may look at it: whoever reads it says so
+        return True
 
 
 def _raise(problem: OSError):
@@ -49,7 +59,10 @@ def read_rows(path: Path) -> list[list[str]]:
         raise UserError(f"{path} is not a readable table: {problem}") from None
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
-    return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as problem:
+        raise UserError(f"{path} is not a readable table: {problem}") from None
 
 
 def read_table(path: Path, needed: set[str]) -> list[dict[str, str]]:
@@ -98,7 +111,7 @@ def kinetics_rows(path: Path) -> Iterator[tuple[str, str | None]]:
         try:
             start, end = (int(float(values[name])) for name in ("time_start", "time_end"))
             key = f"{values['youtube_id']}_{start:06d}_{end:06d}"
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             raise UserError(f"{path}, line {number}: no youtube_id, time_start and time_end: {row}") from None
         yield key, values.get("label") or None
 

@@ -10,13 +10,16 @@ import re
 import shutil
 import tarfile
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-CLIP_NAME = re.compile(r"([A-Za-z0-9_-]{11}_[0-9]{6}_[0-9]{6})\.mp4")
+from vidbench.data.fetch.wanted import CLIP_KEY
+
+CLIP_NAME = re.compile(rf"({CLIP_KEY.pattern})\.mp4")
+GZIP = b"\x1f\x8b"  # how such a file begins
+EMPTY = "empty clip"
 CLIP_BYTES = 1 << 29  # more than any ten seconds take
 HEADER_BYTES = 1 << 20  # more than any name takes: tarfile keeps headers in memory
 BUFFER_BYTES = 1 << 16
@@ -26,12 +29,16 @@ DAMAGED = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error)  # what a b
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A clip in an archive: its key, the name of the folder around it, its size; `copy_to` before the next one."""
+    """A clip in an archive: its key, the name of the folder around it, its size; `copy_to` before the next one.
+
+    refusal: why it is not touched, "" where it may be. key: "" where what is refused has no clip's name
+    """
 
     key: str
     folder: str
     bytes: int
-    data: BinaryIO
+    data: BinaryIO | None
+    refusal: str = ""
 
     def copy_to(self, path: Path) -> None:
         """Write its bytes to a file. Raises one of DAMAGED where the archive ends before them."""
@@ -41,22 +48,42 @@ class Member:
             raise tarfile.ReadError("unexpected end of data")
 
 
-def clips_in(stream: io.RawIOBase, refused: Counter) -> Iterator[Member]:
-    """The clips of a tar archive, gzipped or not, in their order; what is refused is counted by kind.
+def is_archive(path: Path) -> bool:
+    """Whether a file begins as a tar archive does, gzipped or not."""
+    with path.open("rb") as file:
+        return _begins_an_archive(file.read(tarfile.BLOCKSIZE))
+
+
+def _begins_an_archive(data: bytes) -> bool:
+    if data.startswith(GZIP):
+        return True
+    try:
+        tarfile.TarInfo.frombuf(data, tarfile.ENCODING, "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def clips_in(stream: io.RawIOBase) -> Iterator[Member]:
+    """The clips of a tar archive, gzipped or not, in their order, and whatever in it is refused.
 
     AppleDouble files (`._*`), folders and files that are no clips are passed over. Raises one of DAMAGED, after
     the clips before the damage.
     """
     buffered = io.BufferedReader(stream, BUFFER_BYTES)
-    gzipped = buffered.peek(2)[:2] == b"\x1f\x8b"
+    begin = buffered.peek(tarfile.BLOCKSIZE)[: tarfile.BLOCKSIZE]
+    if len(begin) == tarfile.BLOCKSIZE and not _begins_an_archive(begin):
+        raise tarfile.ReadError("what is there is no archive")
+    gzipped = begin.startswith(GZIP)
     bounded = _Bounded(gzip.GzipFile(fileobj=buffered) if gzipped else buffered)
     with tarfile.open(fileobj=bounded, mode="r|" if gzipped else "r|*", tarinfo=_Header) as archive:
         while (member := archive.next()) is not None:
             bounded.left = member.size + HEADER_BYTES
             archive.members = []  # else it keeps them all
-            if kind := _refusal(member):
-                refused[kind] += 1
-            elif member.isfile() and (found := CLIP_NAME.fullmatch(posixpath.basename(member.name))):
+            found, refusal = CLIP_NAME.fullmatch(posixpath.basename(member.name)), _refusal(member)
+            if refusal:
+                yield Member(found[1] if found else "", "", member.size, None, refusal)
+            elif member.isfile() and found:
                 folder = posixpath.basename(posixpath.dirname(member.name))
                 yield Member(found[1], folder, member.size, archive.extractfile(member))
     rest = bounded.file
@@ -68,19 +95,19 @@ def clips_in(stream: io.RawIOBase, refused: Counter) -> Iterator[Member]:
 def _refusal(member: tarfile.TarInfo) -> str:
     """Why a member is not touched, "" where it may be."""
     if member.issym() or member.islnk():
-        return "links"
+        return "link"
     if member.isdev():
-        return "devices and pipes"
+        return "device or pipe"
     if member.name.startswith("/"):
-        return "absolute paths"
+        return "absolute path"
     if ".." in member.name.split("/"):
-        return "paths with .."
+        return "path with .."
     if member.issparse():
-        return "sparse files"
+        return "sparse file"
     if member.isfile() and member.size > CLIP_BYTES:
-        return "files too large for a clip"
+        return "too large for a clip"
     if member.isfile() and member.size == 0 and CLIP_NAME.fullmatch(posixpath.basename(member.name)):
-        return "empty clips"
+        return EMPTY
     return ""
 
 

@@ -1,5 +1,6 @@
 """What the CVDF hosts of Kinetics: which clips are annotated, and which archives hold them."""
 
+import logging
 import posixpath
 import urllib.parse
 from collections.abc import Iterable
@@ -10,9 +11,10 @@ from vidbench.data.classes import kinetics_classes
 from vidbench.data.datasets.kinetics import KINETICS_VERSIONS, annotation_table
 from vidbench.data.datasets.tables import kinetics_rows
 from vidbench.data.fetch.http import Unreachable, fetch_text, text_of
-from vidbench.data.fetch.wanted import Wanted
+from vidbench.data.fetch.wanted import CLIP_KEY, Wanted
 from vidbench.utils import UserError, canonical_label, unknown
 
+log = logging.getLogger(__name__)
 CVDF = "https://s3.amazonaws.com/kinetics/"
 FOLDERS = {"400": ("400", "k400"), "600": ("600", "k600"), "700-2020": ("700_2020", "k700_2020")}
 SPLITS = ("train", "val", "test")
@@ -64,10 +66,19 @@ def annotated(version: str, split: str, folder: Path, base_url: str = CVDF) -> d
         except Unreachable:
             if table is None:
                 raise
-    clips = {key: Wanted.of(key, label) for key, label in kinetics_rows(table)}
+    rows = dict(kinetics_rows(table))
+    clips = {key: Wanted.of(key, label) for key, label in rows.items() if CLIP_KEY.fullmatch(key)}
+    if left := len(rows) - len(clips):
+        log.warning("%s: %d rows are left out, their ids are none of YouTube's", table, left)
     if not clips:
         raise UserError(f"{table} names no clips; remove it, and it is fetched anew")
     return clips
+
+
+def are_complete(version: str, split: str, folder: Path) -> bool:
+    """Whether the annotations that `annotated` read have all clips: K600's CSVs, the second choice, lack about half."""
+    table = annotation_table(folder, split)
+    return version != "600" or split == "test" or (table is not None and table.suffix == ".txt")
 
 
 def _fetched_table(place: str, folder: Path, split: str, suffixes: tuple[str, ...]) -> Path:
@@ -97,12 +108,13 @@ def _place_table(url: str, table: Path) -> None:
         new.unlink(missing_ok=True)
 
 
-def of_classes(clips: dict[str, Wanted], classes: Iterable[str]) -> dict[str, Wanted]:
-    """The clips of some classes, of all for none; raises UserError for a class that no clip has."""
+def of_classes(clips: dict[str, Wanted], classes: Iterable[str], more: Iterable[str] = ()) -> dict[str, Wanted]:
+    """The clips of some classes, of all for none; raises UserError for a class that no clip has, and `more` lacks."""
     chosen = {canonical_label(name) for name in classes}
     if not chosen:
         return clips
     known = {canonical_label(clip.label): clip.label for clip in clips.values() if clip.label}
+    known |= {canonical_label(name): name for name in more}
     if not known:
         raise UserError("the annotations of this split hold no labels: --classes cannot choose among them")
     for name in sorted(chosen - known.keys()):
@@ -125,17 +137,19 @@ def archives_of(version: str, split: str, labels: set[str], base_url: str = CVDF
     urls = [_based(line, f"{place}/{split}/", base_url) for line in lines]
     if version == "400" or split == "test":
         return [Archive(url) for url in urls]
-    ordered = sorted(labels)
+    ordered, classes = sorted(labels), kinetics_classes(version.split("-")[0])
     if len(ordered) != len(urls):  # the annotations are not complete
-        ordered = list(kinetics_classes(version.split("-")[0]))
-    by_name = {canonical_label(label): label for label in ordered}
+        ordered = list(classes)
+    by_name = {canonical_label(label): label for label in (*classes, *labels)}
     return [Archive(url, _label_of(Archive(url).name, by_name, ordered)) for url in urls]
 
 
 def _based(line: str, place: str, base_url: str) -> str:
-    """The address of an archive below the base address, whatever host the list names."""
+    """The address of an archive below the base address, whatever host the list names; https stays https."""
     _, found, name = line.rpartition(place)
-    return line if base_url == CVDF or not found else f"{base_url}{place}{name}"
+    if base_url != CVDF and found:
+        return f"{base_url}{place}{name}"
+    return line.replace("http://", "https://", 1) if base_url.startswith("https://") else line
 
 
 def _label_of(name: str, by_name: dict[str, str], ordered: list[str]) -> str | None:

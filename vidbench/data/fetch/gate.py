@@ -52,8 +52,12 @@ class Gate:
         may be `target`: then a good file stays where it is. aside: False leaves a bad file where it is.
         """
         info, reason = self._verified(part, seconds)
+        facts: dict = {}
+        try:
+            facts = {"bytes": part.stat().st_size, "sha256": sha256_of(part)}
+        except OSError as problem:
+            reason = f"unreadable: {problem.strerror}"
         place = target if reason is None or not aside else self.folder / ASIDE / target.name
-        facts = {"bytes": part.stat().st_size, "sha256": sha256_of(part)}
         if info:
             facts |= {"frames": info.num_frames, "fps": round(info.fps, 3), "width": info.width, "height": info.height}
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Requests over HTTP, and streams and files that go on after a dropped connection.
+"""Requests over HTTP, and streams that go on after a dropped connection.
 
 TLS certificates are always verified, and a redirect never leads from https to http.
 """
@@ -7,23 +7,18 @@ import functools
 import http.client
 import io
 import logging
-import posixpath
 import re
 import socket
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-
-from tqdm.auto import tqdm
 
 from vidbench.utils import UserError, written_whole
 
 log = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 30
-CHUNK_BYTES = 1 << 20
 PIECE_BYTES = 1 << 16  # of a stream: small, since what is read behind the last wanted byte is paid for nothing
 WINDOW_BYTES = 2 << 20  # what a server may send ahead of a stream's reader
 TEXT_BYTES = 1 << 28  # the longest list or table that is believed
@@ -32,7 +27,19 @@ PAUSE_SECONDS = 1.0  # before the second try; twice as long before each further 
 BUSY = (429, 500, 502, 503, 504)
 DROPPED = (OSError, http.client.HTTPException)
 
-Count = Callable[[int], None]  # is told how many bytes came; it may raise, which ends a stream
+
+class Meter:
+    """Asked before every read and told after it, by several threads; it may raise, which ends a stream.
+
+    This one lets everything in.
+    """
+
+    def allow(self, most: int) -> int:
+        """How many bytes, 1 to `most`, may be asked for now."""
+        return most
+
+    def count(self, allowed: int, number: int) -> None:
+        """So many came of those that were allowed."""
 
 
 class Unreachable(UserError):
@@ -44,6 +51,10 @@ class Unreachable(UserError):
     def __init__(self, message: str, status: int | None = None):
         super().__init__(message)
         self.status = status
+
+
+class Changed(Unreachable):
+    """What lies at an address is not what lay there before."""
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -79,7 +90,10 @@ def _clamped(kind: type[http.client.HTTPConnection], *words, **options) -> http.
 
 def request(url: str, headers: dict[str, str] | None = None, method: str = "GET"):
     """The answer to one request, a busy server being asked again. Raises Unreachable."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as problem:  # brackets that hold no IPv6 address
+        raise Unreachable(f"{url} is no address: {problem}") from None
     if parts.scheme not in ("http", "https"):
         raise Unreachable(f"{url} is no address that begins with https:// or http://")
     address = parts._replace(path=urllib.parse.quote(urllib.parse.unquote(parts.path))).geturl()
@@ -96,6 +110,8 @@ def request(url: str, headers: dict[str, str] | None = None, method: str = "GET"
                 raise _unreachable(url, problem) from problem
             wait = "" if late else problem.headers.get("Retry-After") or ""
             time.sleep(min(60.0, float(wait)) if wait.isdigit() else PAUSE_SECONDS * 2 ** (tries - 1))
+        except UnicodeError:  # a host's name that cannot be one: empty between two dots, or too long
+            raise Unreachable(f"{url} is no address: there can be no host of that name") from None
     raise AssertionError("not reached")
 
 
@@ -140,20 +156,21 @@ def _length(response) -> int | None:
 
 
 class Stream(io.RawIOBase):
-    """The bytes of an address, read from its beginning, whatever happens to the connection.
+    """The bytes of an address, read from `position` on, whatever happens to the connection.
 
     After a dropped or silent connection the reading goes on by range where the server knows ranges, else from the
-    beginning, what was read being skipped. Closing it closes the connection: nothing more is sent. `count` is told of
-    every byte that comes over the line.
-    Raises Unreachable: nothing there, a file that changed meanwhile, TRIES connections that brought nothing new.
+    beginning, what was read being skipped. Closing it closes the connection: nothing more is sent. `meter` is asked
+    and told of every byte that comes over the line. `size` and `version` (ETag or Last-Modified) are the server's words
+    on what lies there; who goes on behind bytes of an earlier stream gives that one's.
+    Raises Unreachable: nothing there, TRIES connections that brought nothing new; Changed: another file lies there.
     """
 
-    def __init__(self, url: str, count: Count = lambda number: None):
+    def __init__(
+        self, url: str, meter: Meter | None = None, position: int = 0, size: int | None = None, version: str = ""
+    ):
         super().__init__()
-        self.url, self.count = url, count
-        self.position = 0
-        self.size: int | None = None  # of the whole, where the server says it
-        self._version = ""  # ETag: what lies there is still the same
+        self.url, self.meter = url, meter or Meter()
+        self.position, self.size, self.version = position, size, version
         self._response = None
         self._waste = 0  # bytes that come again before the first new one
         self._failed = 0  # connections that brought nothing new, one after the other
@@ -186,18 +203,23 @@ class Stream(io.RawIOBase):
         """New bytes, none at the end of a connection, and what broke it."""
         try:
             if self._response is None:
-                self._open()
+                self._reopen()
             while self._waste:
-                data = self._response.read1(min(self._waste, PIECE_BYTES))
-                self.count(len(data))
+                data = self._received(min(self._waste, PIECE_BYTES))
                 if not data:
                     return b"", None
                 self._waste -= len(data)
-            data = self._response.read1(most)
+            return self._received(most), None
         except DROPPED as problem:
             return b"", problem
-        self.count(len(data))
-        return data, None
+
+    def _received(self, most: int) -> bytes:
+        allowed, data = self.meter.allow(most), b""
+        try:
+            data = self._response.read1(allowed)
+        finally:
+            self.meter.count(allowed, len(data))
+        return data
 
     def _again(self, problem: Exception | str) -> None:
         """Drop the connection, so that the next read opens another one; raises Unreachable after TRIES."""
@@ -210,80 +232,28 @@ class Stream(io.RawIOBase):
         log.info("%s stopped at byte %d: %s", self.url, self.position, problem)
         time.sleep(PAUSE_SECONDS * 2 ** (self._failed - 1))
 
+    def _reopen(self) -> None:
+        try:
+            self._open()
+        except Unreachable as problem:
+            if problem.status is not None:
+                raise
+            raise OSError(str(problem)) from None  # it was there before: one of the tries
+
     def _open(self) -> None:
         headers = {"Accept-Encoding": "identity"}
         if self.position:
             headers["Range"] = f"bytes={self.position}-"
-            if self._version and not self._version.startswith("W/"):
-                headers["If-Range"] = self._version
-        try:
-            self._response = request(self.url, headers)
-        except Unreachable as problem:
-            if not self.position or problem.status is not None:
-                raise
-            raise OSError(str(problem)) from None  # it was there before: one of the tries
-        start, size = 0, _length(self._response)
-        if self._response.status == 206:
-            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", self._response.headers.get("Content-Range", ""))
+            if self.version and not self.version.startswith("W/"):
+                headers["If-Range"] = self.version
+        response = request(self.url, headers)
+        start, size = 0, _length(response)
+        if response.status == 206 and self.position:  # some send 206 for the whole, too
+            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
             start = int(found[1]) if found else -1
             size = int(found[2]) if found and found[2] != "*" else self.size
-        version = self._response.headers.get("ETag") or ""
-        if self.position and (size != self.size or version != self._version or not 0 <= start <= self.position):
-            raise Unreachable(f"{self.url} is another file than before: it changed while it was read", 0)
-        self.size, self._version, self._waste = size, version, self.position - start
-
-
-def fetch_file(
-    url: str, target: Path, tries: int = 3, count: Count = lambda number: None, progress: bool = True
-) -> None:
-    """Fetch one file to `target`, whole or not at all, with a progress bar.
-
-    What has come lies in `<target>.part` meanwhile; a dropped connection, or the next call, goes on behind it where
-    the server allows. Raises UserError when nothing answers, or when it drops `tries` times.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    for _ in range(tries):
-        if _fetch_part(url, part, count, progress):
-            part.replace(target)
-            return
-    raise Unreachable(f"{url} stopped {tries} times before its end; what was fetched is kept, the same call goes on", 0)
-
-
-def _fetch_part(url: str, part: Path, count: Count, progress: bool) -> bool:
-    """Append to `part` what it lacks of the file, as far as the connection lasts; whether it is whole now."""
-    have = part.stat().st_size if part.exists() else 0
-    try:
-        response = request(url, {"Range": f"bytes={have}-"} if have else {})
-    except Unreachable as problem:
-        if not have or problem.status != 416:
-            raise
-        if problem.__cause__.headers.get("Content-Range") == f"bytes */{have}":
-            return True  # nothing was missing
-        part.unlink()  # the server has no bytes there: what lies here is of another file
-        return False
-    with response:
-        if response.status != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            if response.status == 206:  # another part than the one asked for
-                part.unlink()
-                return False
-            have = 0
-        length = _length(response)
-        total = None if length is None else have + length
-        name, quiet = posixpath.basename(url), None if progress else True  # None: no bar where there is no terminal
-        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name, disable=quiet)
-        with bar, part.open("ab" if have else "wb") as file:
-            while chunk := _read(response, url):
-                file.write(chunk)
-                count(len(chunk))
-                bar.update(len(chunk))
-    return chunk is not None and (total is None or part.stat().st_size == total)
-
-
-def _read(response, url: str) -> bytes | None:
-    """The next bytes, b"" at the end, None where the connection broke."""
-    try:
-        return response.read(CHUNK_BYTES)
-    except DROPPED as problem:
-        log.info("%s: %s", url, problem)
-        return None
+        version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+        if self.position and (size != self.size or version != self.version or not 0 <= start <= self.position):
+            response.close()
+            raise Changed(f"{self.url} is another file than before: it changed while it was read", 0)
+        self._response, self.size, self.version, self._waste = response, size, version, self.position - start

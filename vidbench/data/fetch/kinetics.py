@@ -4,127 +4,39 @@ An archive is read as a stream and left as soon as enough wanted clips are out o
 for. `manifest.csv` says which clips a folder holds, `missing.csv` which ones the last fetch could not get.
 """
 
-import csv
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
+from vidbench.data.classes import kinetics_classes
 from vidbench.data.datasets.registry import ROOT
 from vidbench.data.fetch.cvdf import (
-    CVDF,
     FOLDERS,
     REPLACEMENTS,
     SPLITS,
     Archive,
     annotated,
     archives_of,
-    check_split,
+    are_complete,
     mean_clip_bytes,
     of_classes,
 )
-from vidbench.data.fetch.gate import ASIDE, Gate
-from vidbench.data.fetch.harvest import Harvest, Harvested, keys_in
+from vidbench.data.fetch.gate import Gate
+from vidbench.data.fetch.harvest import Harvest
 from vidbench.data.fetch.http import size_of
-from vidbench.data.fetch.manifest import Manifest, Row
+from vidbench.data.fetch.manifest import Manifest
+from vidbench.data.fetch.missing import reason_of, write_missing
+from vidbench.data.fetch.notes import keys_in
+from vidbench.data.fetch.outcome import Harvested, KineticsFetch, Outcome
 from vidbench.data.fetch.reconcile import reconcile
-from vidbench.data.fetch.staging import staging
+from vidbench.data.fetch.staging import in_words_of_disk, make_folder, staging
 from vidbench.data.fetch.wanted import Wanted
-from vidbench.machine import usable_cpus
-from vidbench.utils import UserError, canonical_label, printable, readable_bytes, seeded_place, written_whole
+from vidbench.utils import UserError, canonical_label, readable_bytes, seeded_place
 
 log = logging.getLogger(__name__)
-MISSING = "missing.csv"
-MOST_VERIFIERS = 8
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class KineticsFetch:
-    """What is wanted of Kinetics, and how it is fetched.
-
-    num_videos: until so many clips are in the folder, those that lie there counted; 0: all. classes: of these only.
-    order: "first" reads archives in a seeded order, clips as they come; "random" takes a seeded random sample of the
-    annotated clips. base_url: of a mirror, laid out as CVDF's host. max_bytes: received by one call, at most.
-    replacements: Kinetics-400's, for corrupt train clips. retry_failed: also clips that were bad before.
-    """
-
-    version: str
-    split: str
-    folder: Path
-    num_videos: int = 0
-    classes: Sequence[str] = ()
-    seed: int = 0
-    order: str = "first"
-    jobs: int = 1
-    base_url: str = CVDF
-    replacements: bool = False
-    keep_archives: bool = False
-    max_bytes: float | None = None
-    retry_failed: bool = False
-    decode_timeout: float = 60.0
-    progress: bool = True
-
-    def __post_init__(self):
-        check_split(self.version, self.split)
-        if self.order not in ("first", "random"):
-            raise UserError(f"the order must be first or random, got {self.order!r}")
-        if self.replacements and (self.version, self.split) != ("400", "train"):
-            raise UserError("--replacements are clips of Kinetics-400's train split")
-        if not self.base_url.endswith("/"):
-            object.__setattr__(self, "base_url", f"{self.base_url}/")
-
-    @property
-    def goal(self) -> float:
-        """How many clips are enough."""
-        return self.num_videos or float("inf")
-
-    @property
-    def workers(self) -> int:
-        """Processes that verify clips."""
-        return max(self.jobs, min(MOST_VERIFIERS, usable_cpus()))
-
-
-@dataclass
-class Outcome:
-    """What a fetch came to: `annotated` clips in all, `wanted` of the chosen classes, `here` verified ones of these."""
-
-    fetch: KineticsFetch
-    annotated: int
-    wanted: int
-    here: int
-    got: Harvested = field(default_factory=Harvested)
-    missing: dict[str, str] = field(default_factory=dict)  # key → why
-
-    def lines(self) -> list[str]:
-        """What to tell, the counts first."""
-        of = self.fetch.num_videos or self.wanted
-        name = f"kinetics-{self.fetch.version} {self.fetch.split}"
-        lines = [
-            f"{name}: {self.here:,} of {of:,} clips are here and verified ({self.wanted:,} annotated"
-            + (f" in these classes, {self.annotated:,} in all" if self.fetch.classes else "")
-            + f"); {self.got.new:,} new, {readable_bytes(self.got.received_bytes)} received"
-        ]
-        if self.got.bad:
-            lines.append(f"bad, put aside in {ASIDE}: {_some(self.got.bad)}")
-        if self.got.refused:
-            kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(self.got.refused.items()))
-            lines.append(f"refused in archives: {kinds}")
-        lines += [f"archive not read to its end: {problem}" for problem in self.got.problems]
-        if self.missing:
-            lines.append(f"missing {len(self.missing):,}, named in {MISSING}: {_some(self.missing)}")
-        return [printable(line) for line in lines]
-
-    def check(self) -> None:
-        """Raise UserError or OSError where fewer clips are here than were asked for, and this is why."""
-        if self.here >= self.fetch.goal:
-            return
-        if self.got.problem:
-            raise self.got.problem
-        if self.got.problems:
-            raise UserError(f"{self.got.problems[0]}; what was fetched is kept, the same call goes on")
 
 
 def fetch_kinetics(version: str, split: str, folder: Path, *, num_videos: int, **options) -> int:
@@ -147,49 +59,57 @@ def fetch_from_archives(fetch: KineticsFetch, say: Say = log.info) -> Outcome:
     every, wanted = _clips(fetch)
     with Gate(fetch.folder, Manifest(fetch.folder), fetch.workers, fetch.decode_timeout) as gate:
         have = _counted(reconcile(fetch.folder, gate, every, fetch.workers, fetch.progress), gate, every, fetch)
-        outcome = Outcome(fetch, len(every), len(wanted), len(have))
-        if len(have) < fetch.goal and not have >= wanted.keys():
+        outcome = Outcome(fetch, len(every), len(wanted), len(have), len(have - every.keys()))
+        complete = are_complete(fetch.version, fetch.split, fetch.folder)
+        if len(have) < fetch.goal and not (complete and have >= wanted.keys()):
             archives = _archives(fetch, every)
             _check_room(fetch, len(wanted.keys() - have))
             with staging(fetch.folder) as room:
                 harvest = Harvest(
                     fetch.folder, gate, room, every, have, class_folders=fetch.version == "700-2020",
-                    keep_archives=fetch.keep_archives, max_bytes=fetch.max_bytes, retry_failed=fetch.retry_failed,
-                    progress=fetch.progress,
+                    complete=complete, keep_archives=fetch.keep_archives, max_bytes=fetch.max_bytes,
+                    retry_failed=fetch.retry_failed, progress=fetch.progress,
                 )  # fmt: skip
                 if fetch.order == "random":
                     _sample(harvest, fetch, wanted, archives, say)
                 else:
                     harvest.run(archives, wanted, fetch.goal, fetch.jobs)
                 outcome.got = harvest.result
-            outcome.here = len(have)
+            outcome.here, outcome.unlisted = len(have), len(have - every.keys())
             if len(have) < fetch.goal:
                 outcome.missing = _missing(fetch, gate, wanted, have, archives)
-    _write_missing(fetch.folder, outcome.missing, wanted)
-    return outcome
+    return _noted(outcome, wanted)
 
 
 def fetch_from_youtube(
     fetch: KineticsFetch, *, cookies: Path | None = None, sleep: tuple[float, float] = (5.0, 10.0)
 ) -> Outcome:
-    """Fetch clips from YouTube, one by one, as `fetch` says; its archive options do not matter."""
+    """Fetch clips from YouTube, one by one, as `fetch` says, always in a seeded random order.
+
+    Raises UserError for options that only archives have; what else ends it is in the outcome.
+    """
     from vidbench.data.fetch.youtube import fetch_youtube  # its library is only needed here
 
+    _refuse_archive_options(fetch)
+    got = Harvested(received_bytes=None)
     every, wanted = _clips(fetch)
     with Gate(fetch.folder, Manifest(fetch.folder), fetch.workers, fetch.decode_timeout) as gate:
         before = reconcile(fetch.folder, gate, every, fetch.workers, fetch.progress)
         clips = sorted(wanted.values(), key=lambda clip: seeded_place(clip.key, fetch.seed))
-        fetch_youtube(
-            clips, fetch.folder, gate, cookies=cookies, sleep=sleep, retry_failed=fetch.retry_failed,
-            num_videos=fetch.num_videos, progress=fetch.progress and sys.stderr.isatty(),
-        )  # fmt: skip
+        try:
+            fetch_youtube(
+                clips, fetch.folder, gate, cookies=cookies, sleep=sleep, retry_failed=fetch.retry_failed,
+                num_videos=fetch.num_videos, progress=fetch.progress and sys.stderr.isatty(),
+            )  # fmt: skip
+        except (UserError, OSError) as problem:
+            got.problem = problem
         rows = Manifest(fetch.folder).rows
         have = {key for key in wanted if key in rows and rows[key].status == "ok"}
-    outcome = Outcome(fetch, len(every), len(wanted), len(have), Harvested(new=len(have - before)))
+    got.new = len(have - before)
+    outcome = Outcome(fetch, len(every), len(wanted), len(have), got=got)
     if len(have) < fetch.goal:
-        outcome.missing = {key: _reason(rows.get(key), "not fetched") for key in sorted(wanted.keys() - have)}
-    _write_missing(fetch.folder, outcome.missing, wanted)
-    return outcome
+        outcome.missing = {key: reason_of(rows.get(key), "not fetched") for key in sorted(wanted.keys() - have)}
+    return _noted(outcome, wanted)
 
 
 def kinetics_folder(version: str, split: str, data_dir: Path | None = None) -> Path:
@@ -198,12 +118,34 @@ def kinetics_folder(version: str, split: str, data_dir: Path | None = None) -> P
     return root / split if (root / split).is_dir() else root
 
 
+def _noted(outcome: Outcome, wanted: dict[str, Wanted]) -> Outcome:
+    """The outcome, when what is missing is written; a disk that is full by now is no reason to lose it."""
+    folder = outcome.fetch.folder
+    try:
+        write_missing(folder, outcome.missing, {key: clip.label for key, clip in wanted.items()})
+    except OSError as problem:
+        outcome.got.problem = outcome.got.problem or in_words_of_disk(problem, folder)
+    return outcome
+
+
 def _clips(fetch: KineticsFetch) -> tuple[dict[str, Wanted], dict[str, Wanted]]:
     """All annotated clips, and those that are wanted."""
-    fetch.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(fetch.folder)
     _refuse_others(fetch)
     every = annotated(fetch.version, fetch.split, fetch.folder, fetch.base_url)
-    return every, of_classes(every, fetch.classes)
+    complete = are_complete(fetch.version, fetch.split, fetch.folder)
+    more = () if complete else kinetics_classes(fetch.version)
+    return every, of_classes(every, fetch.classes, more)
+
+
+def _refuse_archive_options(fetch: KineticsFetch) -> None:
+    given = {
+        "--max-bytes": fetch.max_bytes is not None, "--keep-archives": fetch.keep_archives,
+        "--replacements": fetch.replacements, "--jobs": fetch.jobs > 1,
+    }  # fmt: skip
+    if flags := [flag for flag, is_given in given.items() if is_given]:
+        verb = "goes" if len(flags) == 1 else "go"
+        raise UserError(f"{' and '.join(flags)} {verb} with --source archives: YouTube gives one clip after the other")
 
 
 def _refuse_others(fetch: KineticsFetch) -> None:
@@ -299,27 +241,5 @@ def _missing(
     reasons = {}
     for key in sorted(wanted.keys() - have):
         known = unread.isdisjoint((None, wanted[key].label))
-        reasons[key] = _reason(gate.manifest.rows.get(key), "in none of the archives" if known else "not fetched")
+        reasons[key] = reason_of(gate.manifest.rows.get(key), "in none of the archives" if known else "not fetched")
     return reasons
-
-
-def _reason(row: Row | None, otherwise: str) -> str:
-    if row is None or row.status not in ("bad", "failed"):
-        return otherwise
-    return f"bad: {row.reason}" if row.status == "bad" else row.reason
-
-
-def _write_missing(folder: Path, missing: dict[str, str], wanted: dict[str, Wanted]) -> None:
-    if not missing:
-        (folder / MISSING).unlink(missing_ok=True)
-        return
-    with written_whole(folder / MISSING) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["key", "label", "reason"])
-        writer.writerows([key, printable(wanted[key].label), printable(why)] for key, why in missing.items())
-
-
-def _some(named: dict[str, str], most: int = 5) -> str:
-    """The first few of {key: reason}."""
-    shown = ", ".join(f"{key} ({why})" for key, why in list(named.items())[:most])
-    return shown + (f", … ({len(named):,} in all)" if len(named) > most else "")

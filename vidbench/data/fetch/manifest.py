@@ -7,7 +7,7 @@ next reader leaves out and the next writer cuts off. Several processes may write
 import csv
 import io
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
@@ -49,7 +49,7 @@ class Manifest:
     """The manifest of a folder: `rows`, {key: Row}, as far as this process has read; `add` writes one row more.
 
     `news` are the rows that were read, not written, since somebody emptied it: at first all of them.
-    Raises UserError for a file of that name that is no manifest.
+    Raises UserError for a file of that name that is no manifest, or that holds what is none.
     """
 
     def __init__(self, folder: Path):
@@ -63,11 +63,22 @@ class Manifest:
     def refresh(self) -> None:
         """Read what other processes have added."""
         try:
+            self._refresh()
+        except csv.Error as problem:
+            raise UserError(
+                f"{self.path} is no manifest: {problem}; set it aside, and the clips are noted anew"
+            ) from None
+
+    def _refresh(self) -> None:
+        try:
             with self.path.open("rb") as file:
                 header = file.readline()
                 names = _cells(header)
                 if names and not {"key", "status"} <= set(names):
-                    raise UserError(f"{self.path} is no manifest: it lacks the columns key and status")
+                    raise UserError(
+                        f"{self.path} is no manifest: it lacks the columns key and status; set it aside, and the clips "
+                        "are noted anew"
+                    )
                 if file.seek(0, 2) < self._read_bytes:  # it was written anew
                     self.rows, self._read_bytes = {}, 0
                 file.seek(max(self._read_bytes, len(header)))
@@ -125,6 +136,9 @@ def _row(cells: dict[str, str]) -> Row:
             values[name] = kind(values[name])
         except ValueError:
             values[name] = None
+    place = PurePosixPath(values["path"])
+    if place.is_absolute() or ".." in place.parts:  # nothing outside of the folder is ever touched
+        values["path"] = ""
     return Row(**values)
 
 
@@ -140,4 +154,4 @@ def _cells_line(values: list[str]) -> bytes:
 
 
 def _cells(line: bytes) -> list[str]:
-    return next(csv.reader([line.decode("utf-8", "replace").strip()]), [])
+    return next(csv.reader([line.decode("utf-8-sig", "replace").strip()]), [])  # Excel puts a mark in front

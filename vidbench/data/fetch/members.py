@@ -23,6 +23,7 @@ from vidbench.utils import UserError, extra_module
 log = logging.getLogger(__name__)
 EXTRACTORS = "unrar, unar, 7-Zip or bsdtar (libarchive-tools)"
 INSIDE = (".rar", ".zip", ".tar", ".tgz", ".tar.gz")  # archives in archives, by their names
+MAGIC = {".rar": b"Rar!", ".zip": b"PK", ".tar.gz": b"\x1f\x8b", ".tar.xz": b"\xfd7zXZ", ".tar.bz2": b"BZh"}
 DEPTH = 2  # of archives in each other
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError)
 UNREADABLE = (NotImplementedError, RuntimeError)  # zipfile's words for a method that it lacks and for a password
@@ -107,7 +108,7 @@ def _members(source: Path, parts: Path, depth: int) -> Iterator[Member]:
                 member.copy_to(copy)
             yield from _members(copy, parts, depth - 1)
         except DamagedError as problem:
-            log.warning("%s in %s: %s", member.path, source.name, problem)
+            log.warning("%s in %s cannot be read: %s", member.path, source.name, problem)
         finally:
             if not source.is_dir():
                 copy.unlink(missing_ok=True)
@@ -127,9 +128,19 @@ def _files(source: Path) -> Iterator[Member]:
         elif tarfile.is_tarfile(source):
             yield from _tar_files(source)
         else:
-            raise DamagedError("no archive: .rar, .zip, .tar and .tar.gz are read, and folders")
+            raise DamagedError(_what_is_wrong(source))
     except (*DAMAGE, rarfile.Error) as problem:
         raise DamagedError(f"the archive is damaged: {problem}; what came before is kept") from None
+
+
+def _what_is_wrong(source: Path) -> str:
+    """Why a file is no archive: it begins as one, or not even that."""
+    with source.open("rb") as file:
+        begin = file.read(6)
+    for kind, magic in MAGIC.items():
+        if begin.startswith(magic):
+            return f"it begins as a {kind} does, but is damaged or cut off: download it again"
+    return "no archive: .rar, .zip, .tar and .tar.gz are read, and folders"
 
 
 def _rar_files(source: Path) -> Iterator[Member]:

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from vidbench.data.decode import probe
 from vidbench.data.fetch.cvdf import SPLITS
 from vidbench.data.fetch.gate import ASIDE
 from vidbench.data.fetch.harvest import KEPT
+from vidbench.data.fetch.lists import listed_clips
 from vidbench.data.fetch.manifest import NAME, Manifest, Row
 from vidbench.data.integrity import DecodeError
 from vidbench.data.workers import worker_pool
@@ -29,41 +31,58 @@ class Verified:
     verified: int = 0
     missing: list[str] = field(default_factory=list)  # noted as there, gone
     changed: list[str] = field(default_factory=list)  # other bytes than noted, or no longer decodable
+    unreadable: list[str] = field(default_factory=list)  # files and folders that may or can not be read
     unnoted: list[str] = field(default_factory=list)  # lies there without a row
 
     @property
     def problems(self) -> list[str]:
         """One line a problem."""
-        kinds = {"missing": self.missing, "changed": self.changed, "not in the manifest": self.unnoted}
+        kinds = {
+            "missing": self.missing, "changed": self.changed, "unreadable": self.unreadable,
+            "not in the manifest": self.unnoted,
+        }  # fmt: skip
         return [f"{kind}: {line}" for kind, lines in kinds.items() for line in lines]
 
 
 def verify_folder(
-    folder: Path, deep: bool = False, workers: int = 1, timeout: float = 60.0, progress: bool = True
+    folder: Path,
+    deep: bool = False,
+    workers: int = 1,
+    timeout: float = 60.0,
+    progress: bool = True,
+    put_aside: bool = False,
 ) -> Verified:
     """Compare the clips of a folder with its manifest: sizes and SHA-256. deep: decode each to its end, too.
 
-    Nothing is written. Raises UserError where there is no manifest.
+    put_aside: move what changed into `.rejected` and note it as gone, so that the next fetch gets it anew; otherwise
+    nothing is written. Raises UserError where there is no manifest.
     """
     rows = _rows(folder)
     noted = {key: row for key, row in rows.items() if row.status == "ok"}
-    files = _files(folder)
-    places = {key: folder / row.path if row.path else files.get(key) for key, row in noted.items()}
     found, good = Verified(), {}
+    files = _files(folder, lambda problem: found.unreadable.append(f"{problem.filename}  {problem.strerror}"))
+    places = {key: folder / row.path if row.path else files.get(key) for key, row in noted.items()}
+    changed: dict[str, str] = {}
     quiet = None if progress else True  # None: no bar where there is no terminal
     for key in tqdm(sorted(noted), desc="verifying", unit="clip", disable=quiet):
         path = places[key]
-        if path is None or not path.is_file():
-            found.missing.append(f"{key}  {noted[key].path}".rstrip())
-        elif why := _change(path, noted[key]):
-            found.changed.append(f"{key}  {why}")
-        else:
-            good[key] = path
+        try:
+            if path is None or not path.is_file():
+                found.missing.append(f"{key}  {noted[key].path}".rstrip())
+            elif why := _change(path, noted[key]):
+                changed[key] = why
+            else:
+                good[key] = path
+        except OSError as problem:
+            found.unreadable.append(f"{key}  {problem.strerror}")
     if deep:
-        bad = _undecodable(good, workers, timeout, progress)
-        found.changed += [f"{key}  {why}" for key, why in bad.items()]
-        good = {key: path for key, path in good.items() if key not in bad}
-    found.verified = len(good)
+        changed |= _undecodable(good, workers, timeout, progress)
+    found.changed = [f"{key}  {why}" for key, why in changed.items()]
+    found.verified = len(good.keys() - changed.keys())
+    if put_aside:
+        manifest = Manifest(folder)
+        for key, why in changed.items():
+            _put_aside(folder, manifest, noted[key], places[key], why)
     known = {path for path in places.values() if path} | {folder / row.path for row in rows.values() if row.path}
     found.unnoted = [path.relative_to(folder).as_posix() for path in files.values() if path not in known]
     return found
@@ -72,10 +91,10 @@ def verify_folder(
 def status_of(folder: Path, by_class: bool = False) -> str:
     """How many clips of a folder are expected, found, verified, missing and failed, as a table, and why they failed.
 
-    expected: rows of the annotations beside the clips, where there are some. by_class: one row a class.
+    expected: clips that annotations or official lists beside them name, where there are some. by_class: a row a class.
     Raises UserError where there is no manifest.
     """
-    rows, labels = _rows(folder), _annotated(folder)
+    rows, labels = _rows(folder), _expected(folder)
     files = _files(folder)
     label_of = {key: labels.get(key) or (rows[key].label if key in rows else "") for key in labels.keys() | rows}
     groups: dict[str, list[str]] = {"all": sorted(label_of)}
@@ -88,6 +107,8 @@ def status_of(folder: Path, by_class: bool = False) -> str:
     reasons = Counter(_kind(row) for row in rows.values() if row.status in ("bad", "failed"))
     lines = [as_text(header, table)]
     lines += [f"  {kind}: {count:,}" for kind, count in sorted(reasons.items())]
+    if unlisted := sum(bool(labels) and row.status == "ok" and key not in labels for key, row in rows.items()):
+        lines.append(f"  verified, and not among the expected: {unlisted:,}")
     if aside := sum(1 for path in (folder / ASIDE).glob("*") if path.is_file()):
         lines.append(f"  put aside in {ASIDE}: {aside:,}")
     return "\n".join(lines)
@@ -104,18 +125,29 @@ def _rows(folder: Path) -> dict[str, Row]:
     return Manifest(folder).rows
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def _files(folder: Path, onerror: Callable[[OSError], None] = lambda problem: None) -> dict[str, Path]:
     kept = folder / KEPT
-    return {path.stem: path for path in video_files(folder) if kept not in path.parents}
+    return {path.stem: path for path in video_files(folder, onerror) if kept not in path.parents}
 
 
-def _annotated(folder: Path) -> dict[str, str | None]:
-    """{key: label} of the annotations of the folder's split; the folder's name says which, else what lies in it."""
+def _put_aside(folder: Path, manifest: Manifest, row: Row, path: Path, why: str) -> None:
+    """Out of the way with a file that is no longer what its row says; what lies behind a link stays where it is."""
+    if path.parent.resolve().is_relative_to(folder.resolve()):
+        (folder / ASIDE).mkdir(exist_ok=True)
+        path.replace(folder / ASIDE / path.name)
+        manifest.add(Row(row.key, row.label, row.source, status="gone", reason=f"put aside: {why}"))
+
+
+def _expected(folder: Path) -> Mapping[str, str | None]:
+    """{key: label} of the clips that annotations of Kinetics, or the lists of a data set with folds, name.
+
+    Of Kinetics' splits the folder's name says which, else what lies in it.
+    """
     for split in (folder.resolve().name, *SPLITS):
         table = annotation_table(folder, split) if split in SPLITS else None
         if table and (split == folder.resolve().name or table.parent == folder):
             return dict(kinetics_rows(table))
-    return {}
+    return listed_clips(folder)
 
 
 def _change(path: Path, row: Row) -> str:
@@ -143,8 +175,11 @@ def _undecodable(paths: dict[str, Path], workers: int, timeout: float, progress:
 
 def _counts(name: str, keys: list[str], labels: dict, rows: dict[str, Row], files: dict[str, Path]) -> list[str]:
     status = Counter(rows[key].status for key in keys if key in rows)
+    gone = {key for key in keys if key in rows and rows[key].status == "ok" and key not in files}  # and not noted yet
+    status["ok"] -= len(gone)
+    status["gone"] += len(gone)
     expected = sum(key in labels for key in keys)
-    lacking = sum(key in labels and (key not in rows or rows[key].status == "gone") for key in keys)
+    lacking = sum(key in labels and (key not in rows or rows[key].status == "gone" or key in gone) for key in keys)
     found = sum(key in files for key in keys)
     missing = lacking if labels else status["gone"]
     cells = (found, status["ok"], missing, status["bad"], status["failed"])

@@ -1,6 +1,9 @@
 """A clip that an annotation table names."""
 
+import re
 from dataclasses import dataclass
+
+CLIP_KEY = re.compile(r"[A-Za-z0-9_-]{11}_[0-9]{6}_[0-9]{6}")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -16,7 +17,7 @@ from vidbench.data.datasets.tables import video_files
 from vidbench.data.fetch.failures import JAVASCRIPT, KINDS, Kind, kind_of, words_of
 from vidbench.data.fetch.gate import Gate
 from vidbench.data.fetch.manifest import Row
-from vidbench.data.fetch.parts import full, parts_folder
+from vidbench.data.fetch.staging import full, staging
 from vidbench.data.fetch.wanted import Wanted
 from vidbench.utils import UserError, extra_module
 
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 FORMATS = "bv[height<=360][vcodec^=avc1]/b[height<=360][vcodec^=avc1]/bv*[height<=360]/wv*"  # H.264 first, no sound
 ENCODING = ["-an", "-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p"]  # exact cuts are encoded anew in any case
 ENCODING += ["-vf", r"scale=-2:trunc(min(360\,ih)/2)*2", "-f", "mp4"]
+NETSCAPE = re.compile("# ?(?:Netscape )?HTTP Cookie File")
+EXPIRES = re.compile(r"(?:\d+(?:\.\d+)?)?")
 TIMEOUT_SECONDS = 30
 WAITS = (60.0, 300.0, 1200.0, 3600.0)  # seconds after each rate limit in a row; YouTube's lasts up to an hour
 
@@ -59,10 +62,10 @@ def fetch_youtube(
     Raises UserError where yt-dlp or ffmpeg is missing, where YouTube, the network or the disk ends it all (what came
     is kept), and while another process does the same.
     """
-    if cookies is not None and not cookies.is_file():
-        raise UserError(f"no such file: {cookies}")
+    if cookies is not None:
+        check_cookies(cookies)
     lying = {path.stem: path for path in video_files(folder)} if folder.is_dir() else {}
-    with parts_folder(folder, "youtube") as parts, _ffmpeg_first(parts), _Session(parts, cookies) as session:
+    with staging(folder, alone="youtube") as parts, _ffmpeg_first(parts), _Session(parts, cookies) as session:
         gate.manifest.refresh()
         run = _Run(folder, gate, session, address, sleep, wait)
         for clip in tqdm(clips, unit="clip", desc="YouTube", disable=not progress):
@@ -72,6 +75,28 @@ def fetch_youtube(
                 continue
             if retry_failed or not _hopeless(gate.manifest.rows.get(clip.key), address(clip.youtube_id), cookies):
                 run.fetch(clip)
+
+
+def check_cookies(path: Path) -> None:
+    """Raise UserError unless every line is as Netscape's format wants it; it tells no line, since those are secrets.
+
+    yt-dlp itself would print a line that it cannot read.
+    """
+    wrong = f"{path} is no cookies file in Netscape's format (cookies.txt, as a browser's extension exports it): "
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{wrong}it is no text") from None
+    if not lines or not NETSCAPE.match(lines[0]):
+        raise UserError(f"{wrong}its first line is not '# Netscape HTTP Cookie File'")
+    for number, line in enumerate(lines, start=1):
+        line = line.removeprefix("#HttpOnly_")
+        if line.strip() and not line.startswith("#"):
+            cells = line.split("\t")
+            if len(cells) != 7 or not EXPIRES.fullmatch(cells[4]):
+                raise UserError(f"{wrong}line {number} has not the seven fields of a cookie")
 
 
 def _hopeless(row: Row | None, source: str, cookies: Path | None) -> bool:
