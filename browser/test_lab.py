@@ -65,7 +65,7 @@ def test_there_are_notebooks():
 
 @pytest.mark.parametrize("path", NOTEBOOKS)
 def test_a_notebook_opens_and_runs_to_its_end(tab, lab, shots, path):
-    cells = run_all(tab, lab, path, minutes=5)
+    cells = run_all(tab, lab, path, minutes=20)  # a busy machine takes long; how long is not what is tested
     tab.screenshot(path=shots / f"{path.split('/')[-1]}.png")
     shut_down(tab)
     assert [cell["errors"] for cell in cells] == [[]] * len(cells)

@@ -9,9 +9,7 @@ import os
 from vidbench.commands import command_errors, in_words
 
 VERSION, SPLIT = "400", "val"
-MAX_BYTES = (
-    200_000_000  # a clip has about 1.5 MB; the archives are read from their beginning and left when it is reached
-)
+MAX_CLIPS, MAX_BYTES = 200, 400_000_000  # a clip has about 1.5 MB; an archive is left as soon as either is reached
 
 
 def main() -> None:
@@ -22,8 +20,8 @@ def main() -> None:
 
         ending.interrupted = "interrupted; the clips so far are kept, the same command goes on"
         wanted = os.environ.get("VIDBENCH_SAMPLE_CLIPS", "").strip() or "16"
-        if not wanted.isdecimal() or int(wanted) > 200:
-            raise UserError(f"VIDBENCH_SAMPLE_CLIPS must be a number from 0 to 200, got {wanted!r}")
+        if not wanted.isdecimal() or int(wanted) > MAX_CLIPS:
+            raise UserError(f"VIDBENCH_SAMPLE_CLIPS must be a number from 0 to {MAX_CLIPS}, got {wanted!r}")
         if not int(wanted):
             print("no clips are wanted (VIDBENCH_SAMPLE_CLIPS is 0); the demo's 160 lie in data/demo")
             return

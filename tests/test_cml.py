@@ -27,10 +27,12 @@ TEXT, NUMBER, WHOLE, MAP = str, (int, float), int, dict
 TASKS = {  # type → documented fields and what they hold; those in REQUIRED must be there
     "run_session": dict.fromkeys(("name", "script", "kernel", "short_summary", "long_summary"), TEXT)
     | {"cpu": NUMBER, "memory": NUMBER, "gpu": WHOLE},
-    "create_job": dict.fromkeys(("name", "entity_label", "script", "arguments", "short_summary", "long_summary"), TEXT)
+    "create_job": dict.fromkeys(
+        ("name", "entity_label", "script", "kernel", "arguments", "short_summary", "long_summary"), TEXT
+    )
     | {"cpu": NUMBER, "memory": NUMBER, "gpu": WHOLE, "environment": MAP},
-    "run_job": {"entity_label": TEXT},
-    "start_application": dict.fromkeys(("name", "subdomain", "script"), TEXT)
+    "run_job": dict.fromkeys(("entity_label", "short_summary", "long_summary"), TEXT),
+    "start_application": dict.fromkeys(("name", "subdomain", "script", "kernel", "short_summary", "long_summary"), TEXT)
     | {"cpu": NUMBER, "memory": NUMBER, "bypass_authentication": bool, "static_subdomain": bool}
     | {"environment_variables": MAP},
 }

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pytest
 from conftest import moving_square
 from PIL import Image
 
@@ -12,13 +13,21 @@ from vidbench import visualize
 def test_a_figure_and_a_clip_are_shown_with_words():
     figure = visualize.class_bars(["a"])
     still = visualize.shown(figure, alt="one bar")
-    clip = visualize.shown(moving_square(4), alt="a square", fps=10)
-    for shown, words, frames in ((still, "one bar", 1), (clip, "a square", 4)):
+    clip = visualize.shown(moving_square(4), alt="a square", fps=10, colors=8)
+    pixels = visualize.shown(moving_square(1)[0], alt="at its beginning")
+    for shown, words, frames in ((still, "one bar", 1), (clip, "a square", 4), (pixels, "at its beginning", 1)):
         data, told = shown._repr_mimebundle_()
         assert told["image/png"]["alt"] == words and "image/png" in data
         with Image.open(io.BytesIO(shown.data)) as picture:
             assert getattr(picture, "n_frames", 1) == frames
     assert len(still.data) < len(visualize.playing._png(figure))
+    with Image.open(io.BytesIO(pixels.data)) as picture:
+        assert np.abs(np.asarray(picture.convert("RGB")).astype(int) - moving_square(1)[0]).max() < 4
+
+
+def test_a_picture_without_words_is_refused():
+    with pytest.raises(ValueError, match="an empty alt"):
+        visualize.shown(moving_square(2), alt=" ")
 
 
 def test_a_figure_as_pixels_has_its_size_and_its_colours():
@@ -61,10 +70,10 @@ def test_what_a_model_has_seen_stands_above_and_makes_room_for_itself():
 def test_variants_play_side_by_side_above_their_bars():
     clips = np.stack([moving_square(3), moving_square(3)[::-1]])
     playing = visualize.playing_variants(clips, np.array([[0.9, 0.1], [0.2, 0.8]]), ("a", "b"), ["x", "y"], top=2)
-    assert playing.shape == (3, 180 + 130, 2 * 240, 3)
-    assert (playing[0, :180, :240] == playing[2, :180, 240:]).all()
-    assert (playing[0, 180:] == playing[1, 180:]).all()
-    assert (playing[0, 180:, :240] != playing[0, 180:, 240:]).any()
+    assert playing.shape == (3, 8 * 24 + 130, 2 * 8 * 32, 3)  # eight times as large: the whole number next to 240 / 32
+    assert (playing[0, :192, :256] == playing[2, :192, 256:]).all()
+    assert (playing[0, 192:] == playing[1, 192:]).all()
+    assert (playing[0, 192:, :256] != playing[0, 192:, 256:]).any()
 
 
 def test_the_ball_moves_and_comes_back():

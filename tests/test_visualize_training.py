@@ -89,7 +89,7 @@ def test_suspects_are_told_apart_and_the_missed_ones_counted():
     table = pd.DataFrame({"video_id": ["a", "b", "c"], "margin": [-0.9, -0.5, -0.1]})
     (axis,) = visualize.suspect_ranks(table, {"b", "z"}, most=2).axes
     assert [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in axis.patches] == [(2, -0.5), (1, -0.9)]
-    assert axis.get_legend().get_texts()[0].get_text() == "wrong on purpose: 1 here, 1 not"
+    assert axis.get_legend().get_texts()[0].get_text() == "wrong on purpose: 1, and 1 that are not here"
 
 
 def test_the_same_answer_lies_on_the_diagonal_and_the_largest_difference_is_named():

@@ -19,7 +19,7 @@ from vidbench.visualize.figures import (
     learning_curves,
     probability_bars,
 )
-from vidbench.visualize.moving import apng, captioned, moving, save_apng, tile
+from vidbench.visualize.moving import apng, captioned, save_apng, tile
 from vidbench.visualize.playing import as_pixels, bouncing_ball, playing_bars, playing_variants, shown
 from vidbench.visualize.story import (
     byte_bars,
@@ -80,7 +80,6 @@ __all__ = [
     "histograms",
     "judged_stills",
     "learning_curves",
-    "moving",
     "new_figure",
     "per_class_bars",
     "pipeline",

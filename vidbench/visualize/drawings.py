@@ -148,7 +148,7 @@ def draw_all(folder: Path) -> list[Path]:
     from vidbench.models import spec_of  # TensorFlow, which a picture of a clip does not need
 
     folder = Path(folder)
-    save_apng(demo_actions(), folder / "demo.png", fps=6, colors=256)
+    save_apng(demo_actions(), folder / "demo.png", fps=6, colors=96)
     drawings: dict[str, Callable] = {
         "task": task,
         "resampling": resampling,

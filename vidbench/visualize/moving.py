@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vidbench.utils import written_whole
 
 CAPTION_LINE = 13  # pixels
+ALMOST_WHITE = 246  # of 255, in all three channels
 
 
 def tile(clips: np.ndarray, columns: int) -> np.ndarray:
@@ -25,7 +26,7 @@ def tile(clips: np.ndarray, columns: int) -> np.ndarray:
 def apng(frames: np.ndarray, fps: float, colors: int = 128) -> bytes:
     """Frames (T, H, W, 3) uint8 RGB as an endless animated PNG with one palette of `colors` (2 to 256)."""
     sample = Image.fromarray(np.concatenate(list(frames[:: max(1, len(frames) // 4)])))
-    palette = sample.quantize(colors, kmeans=3)  # a plain median cut turns light skin white
+    palette = white_kept(sample.quantize(colors, kmeans=3))  # a plain median cut turns light skin white
     pages = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     file = io.BytesIO()
     options = {"append_images": pages[1:], "duration": round(1000 / fps), "loop": 0, "optimize": True}
@@ -33,17 +34,18 @@ def apng(frames: np.ndarray, fps: float, colors: int = 128) -> bytes:
     return file.getvalue()
 
 
+def white_kept(picture: Image.Image) -> Image.Image:
+    """The same picture, whose palette's whitish colours are white: a page's ground must not be tinted."""
+    colors = np.array(picture.getpalette(), np.uint8).reshape(-1, 3)
+    colors[(colors >= ALMOST_WHITE).all(axis=1)] = 255
+    picture.putpalette(colors.tobytes())
+    return picture
+
+
 def save_apng(frames: np.ndarray, path: Path, fps: float, colors: int = 128) -> None:
     """Write `apng(frames, fps, colors)` to a file."""
     with written_whole(path, "wb") as file:
         file.write(apng(frames, fps, colors))
-
-
-def moving(frames: np.ndarray, fps: float = 6.0, colors: int = 64):
-    """Frames (T, H, W, 3) uint8 RGB as a picture that moves in a notebook, and still does in a saved one."""
-    from IPython.display import Image as Shown  # only notebooks have IPython
-
-    return Shown(data=apng(frames, fps, colors), format="png")
 
 
 def captioned(clips: np.ndarray, captions: Sequence[str]) -> np.ndarray:

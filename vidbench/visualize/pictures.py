@@ -14,7 +14,7 @@ HEIGHT = 240  # of a frame in a picture, pixels
 MARGIN = 16
 MIN_WIDTH = 620
 BARS_WIDTH, ROW = 360, 46
-FAINT, INK = "#d5d5d5", "#222222"
+FAINT, INK = "#b0b0b0", "#222222"
 WORDS = {"parse_math": False, "va": "center", "color": INK}  # a class may be named with $
 
 
@@ -104,7 +104,7 @@ def _time_line(indices: np.ndarray, num_frames: int, current: int, seconds: floa
     counts = took(num_frames, indices)
     words = ((PLAIN, f"taken: {(counts == 1).sum()}"), (WRONG, f"more than once: {(counts > 1).sum()}"))
     x = MARGIN
-    for color, text in (*words, ("#707070", f"left out: {(counts == 0).sum()}")):
+    for color, text in (*words, (FAINT, f"left out: {(counts == 0).sum()}")):
         pen.rectangle((x, bottom + 28, x + 9, bottom + 37), fill=color)
         pen.text((x + 15, bottom + 24), text, INK, _font())
         x += 40 + pen.textlength(text, _font())

@@ -1,4 +1,4 @@
-"""Clips beside what a model says of them, as frames for `moving`; pictures with words for those who cannot see them."""
+"""Clips beside what a model says of them; pictures for notebooks, with words for those who cannot see them."""
 
 import io
 import textwrap
@@ -8,21 +8,27 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from vidbench.visualize.moving import moving, tile
+from vidbench.visualize.moving import apng, tile, white_kept
 from vidbench.visualize.style import PLAIN, RIGHT, new_figure
 
 DPI = 100
 WHITE = 255
 
 
-def shown(picture, alt: str, fps: float = 6.0):
-    """A figure, or frames (T, H, W, 3) uint8 that shall move, for a notebook, with `alt` to be read aloud in its place.
+def shown(picture, alt: str, fps: float = 6.0, colors: int = 64):
+    """A picture for a notebook, which a saved page still shows, with `alt` to be read aloud in its place.
 
-    The words are kept in the output's metadata, where JupyterLab and nbconvert look for them.
+    picture: a figure, pixels (H, W, 3) uint8 RGB, or frames (T, H, W, 3) that shall move, `fps` a second, in so many
+    `colors`. The words are kept in the output's metadata, which a figure that a cell returns as it is does not have.
+    nbconvert's template "classic" reads them out; its other templates, JupyterLab and GitHub have no place for them
+    yet, so the prose beside a picture says what to see, too. Raises ValueError where they are empty.
     """
     from IPython.display import Image as Shown  # only notebooks have IPython
 
-    data = moving(picture, fps).data if isinstance(picture, np.ndarray) else _small_png(picture)
+    if not alt.strip():
+        raise ValueError("a picture needs words for those who cannot see it, got an empty alt")
+    moves = isinstance(picture, np.ndarray) and picture.ndim == 4
+    data = apng(picture, fps, colors) if moves else _small_png(picture)
     return Shown(data=data, format="png", alt=alt)
 
 
@@ -41,12 +47,12 @@ def playing_bars(
 ) -> np.ndarray:
     """(T, H, W, 3) uint8: a clip that plays beside bars of its classes' probabilities, likeliest first.
 
-    frames: (T, h, w, 3) uint8, brought to a height of 240. probabilities: (C,), of which the first eight are shown. The
-    bar of `truth` is green, and its name is marked; `domain` says above the bars what the model has seen.
+    frames: (T, h, w, 3) uint8, enlarged to a height of about 240. probabilities: (C,), of which the first eight are
+    shown. The bar of `truth` is green, and its name is marked; `domain` says above the bars what the model has seen.
     """
-    clip = _scaled(frames, 240)
+    clip = _enlarged(frames, 240 / frames.shape[1])
     lines = textwrap.wrap(f"The model has seen: {domain}", 68) if domain else []
-    high = 240 + 20 * len(lines)
+    high = clip.shape[1] + 20 * len(lines)
     bars = _bars(probabilities[:8], list(labels)[:8], truth, (460, high), "\n".join(lines))
     clip = np.stack([_padded(frame, high) for frame in clip])
     return np.concatenate([clip, np.repeat(bars[None], len(clip), axis=0)], axis=2)
@@ -59,8 +65,8 @@ def playing_variants(
 
     clips: (N, T, h, w, 3) uint8; probabilities: (N, C) in the order of `classes`; titles: one a clip.
     """
-    wide = 240
-    above = tile(np.stack([_scaled(clip, round(wide * clip.shape[1] / clip.shape[2])) for clip in clips]), len(clips))
+    above = tile(np.stack([_enlarged(clip, 240 / clip.shape[2]) for clip in clips]), len(clips))
+    wide = above.shape[2] // len(clips)
     columns = []
     for shares, title in zip(probabilities, titles, strict=True):
         best = np.argsort(-shares, kind="stable")[:top]
@@ -101,7 +107,9 @@ def _bars(
     else:
         axis.set_yticks(rows, names, fontsize=9)
         for row, share in zip(rows, probabilities, strict=True):
-            axis.text(min(share + 0.01, 0.88), row, f"{share:.0%}", va="center", fontsize=8)
+            fits = share < 0.87  # beside the bar, else in it
+            color, place = ("black", share + 0.01) if fits else ("white", 0.88)
+            axis.text(place, row, f"{share:.0%}", va="center", fontsize=8, color=color)
     axis.invert_yaxis()
     axis.set_xlim(0, 1)
     axis.set_xticks([0, 0.5, 1], ["0", "50", "100 %"], fontsize=8)
@@ -111,12 +119,12 @@ def _bars(
     return as_pixels(figure)
 
 
-def _small_png(figure, colors: int = 256) -> bytes:
-    """A figure as a PNG with a palette: half the bytes or less, and no difference that one would notice."""
+def _small_png(picture, colors: int = 256) -> bytes:
+    """A figure, or pixels, as a PNG with a palette: half the bytes or less, no difference that one would notice."""
+    pixels = picture if isinstance(picture, np.ndarray) else as_pixels(picture)
     file = io.BytesIO()
-    Image.fromarray(as_pixels(figure)).quantize(colors, kmeans=1, dither=Image.Dither.NONE).save(
-        file, "PNG", optimize=True
-    )
+    picture = Image.fromarray(pixels).quantize(colors, kmeans=1, dither=Image.Dither.NONE)
+    white_kept(picture).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
@@ -126,10 +134,10 @@ def _png(figure) -> bytes:
     return file.getvalue()
 
 
-def _scaled(frames: np.ndarray, height: int) -> np.ndarray:
-    """(T, h, w, 3) → (T, height, …, 3), the ratio kept."""
-    width = round(frames.shape[2] * height / frames.shape[1])
-    return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR) for frame in frames])
+def _enlarged(frames: np.ndarray, factor: float) -> np.ndarray:
+    """(T, h, w, 3) → (T, k * h, k * w, 3), k the whole number next to `factor`: pixels stay visible, files small."""
+    times = max(1, round(factor))
+    return frames.repeat(times, axis=1).repeat(times, axis=2)
 
 
 def _padded(frame: np.ndarray, height: int) -> np.ndarray:

@@ -114,7 +114,8 @@ def frame_choices(cases: Sequence[tuple[int, np.ndarray]]):
 def resampled_strip(frames: np.ndarray, indices: np.ndarray):
     """(T, H, W, 3) frames above, those left out pale; below the frames that `indices` take, repeated ones framed."""
     columns = max(len(frames), len(indices))
-    figure, axes = new_figure(2, columns, (1.15 * columns, 2.6))
+    width = min(1.15 * columns, 10.0)  # what a page shows without making the numbers smaller
+    figure, axes = new_figure(2, columns, (width, 2 * (0.75 * width / columns + 0.4)))
     taken = set(indices.tolist())
     for axis in axes:
         axis.set_axis_off()
