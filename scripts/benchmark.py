@@ -1,7 +1,9 @@
 """How fast is it, and what does it cost in accuracy? python scripts/benchmark.py PART …
 
+    cache CLIP…       what the NumPy cache gains, its hit rates under a limit, and what compression would cost
     frontier …        every runtime and precision on the same clips: seconds, memory, accuracy; evaluate.py's words
     gpu [CLIP…]       a GPU under JAX: clips a second, and the share of its own matrix products
+    memory            what a run over 2,000 videos holds
     models [NAME…]    one view through every architecture, at its own size
     pipeline CLIP…    decoding, one model in every precision, both together, and the original prototype's way
     training [NAME…]  a step of training beside a look, and what 5,000 clips take
@@ -19,8 +21,10 @@ from pathlib import Path
 from vidbench.commands import command_errors
 
 PARTS = {
+    "cache": "what the NumPy cache gains, and what compression would cost",
     "frontier": "every runtime and precision on the same clips; further words are those of evaluate.py",
     "gpu": "a GPU under JAX, beside its own matrix products",
+    "memory": "what a run over many videos holds",
     "models": "one view through every architecture",
     "pipeline": "decoding, one model, and both together",
     "training": "a step of training beside a look at the same clips",

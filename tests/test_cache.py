@@ -107,5 +107,5 @@ def test_what_killed_writers_left_is_swept_after_a_day(tmp_path):
     for name in ("old", "new"):
         (folder / f".{name}.npy.0.part").touch()
     os.utime(folder / ".old.npy.0.part", (1, 1))
-    cache.sweep(tmp_path)
+    cache.open_folder(tmp_path)
     assert [path.name for path in folder.iterdir()] == [".new.npy.0.part"]

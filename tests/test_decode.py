@@ -1,11 +1,12 @@
 import av
 import numpy as np
 import pytest
-from conftest import moving_square, write_video
+from conftest import drawn_scene, moving_square, write_video
 
-from vidbench.data.decode import decode, probe, to_rgb
+from vidbench.data.decode import decode, probe
 from vidbench.data.integrity import DecodeError
 from vidbench.data.protocol import Protocol
+from vidbench.data.video_file import VideoFile, to_rgb
 
 
 def everything(num_frames, fps):
@@ -55,9 +56,7 @@ def test_the_count_comes_from_what_decodes_not_from_the_header(tmp_path):
 
 def test_packets_that_do_not_decode_cost_a_second_pass_not_a_wrong_index(monkeypatch, square_video):
     path, frames = square_video
-    from vidbench.data import decode as module
-
-    monkeypatch.setattr(module._VideoFile, "guess_num_frames", lambda self: 20)  # more packets than frames
+    monkeypatch.setattr(VideoFile, "guess_num_frames", lambda self: 20)  # more packets than frames
     got = decode(path, Protocol(num_frames=4).indices)
     assert (got.frames[got.indices[0]] == frames[[0, 3, 6, 9]]).all()
 
@@ -157,6 +156,130 @@ def test_names_that_look_like_options_or_protocols(tmp_path, monkeypatch):
     for name in ("-rf.mkv", "concat:x.mkv", "a?b#c%20d.mkv", "émoji 🎬.mkv"):
         write_video(tmp_path / "plain.mkv", moving_square(2)).rename(tmp_path / name)
         assert probe(name).num_frames == 2
+
+
+B_FRAMES = {"bf": "1", "g": "12", "x264-params": "b-adapt=0:b-pyramid=none:scenecut=0", "crf": "12"}
+
+
+@pytest.fixture(scope="module")
+def with_b_frames(tmp_path_factory):
+    """An H.264 file of 48 frames in which every second frame is needed for no other, and the counts of a decoder."""
+    path = tmp_path_factory.mktemp("h264") / "b.mp4"
+    return write_video(path, drawn_scene(3, num_frames=48), fps=10, codec="libx264", **B_FRAMES)
+
+
+def same(one, other) -> bool:
+    """Whether two decodings are the same to the bit."""
+    return one.info == other.info and all(
+        (getattr(one, name) == getattr(other, name)).all() for name in ("frames", "times", "indices")
+    )
+
+
+@pytest.fixture
+def decoder_gave(monkeypatch):
+    """The frames that the decoder gave, counted: [number]."""
+    gave, decode_file = [0], VideoFile._decode
+
+    def counted(self, *args):
+        for item in decode_file(self, *args):
+            gave[0] += 1
+            yield item
+
+    monkeypatch.setattr(VideoFile, "_decode", counted)
+    return gave
+
+
+@pytest.mark.parametrize("part", [{}, {"start_seconds": 1.25, "end_seconds": 3.5}])
+@pytest.mark.parametrize("wanted", [1, 3, 8, 16])
+def test_frames_that_nobody_needs_are_passed_over_and_the_others_are_the_same(
+    with_b_frames, decoder_gave, wanted, part
+):
+    choose = Protocol(num_frames=wanted).indices
+    thorough = decode(with_b_frames, choose, **part)
+    all_frames, decoder_gave[0] = decoder_gave[0], 0
+    assert same(decode(with_b_frames, choose, thorough=False, **part), thorough)
+    assert decoder_gave[0] < 0.85 * all_frames
+
+
+def test_of_a_late_part_of_a_long_file_too(tmp_path, decoder_gave):
+    path = write_video(tmp_path / "long.mp4", drawn_scene(4, num_frames=150), fps=10, codec="libx264", **B_FRAMES)
+    part = {"start_seconds": 12.35, "end_seconds": 14.0}
+    thorough = decode(path, Protocol(num_frames=4).indices, **part)
+    all_frames, decoder_gave[0] = decoder_gave[0], 0
+    assert same(decode(path, Protocol(num_frames=4).indices, thorough=False, **part), thorough)
+    assert decoder_gave[0] < all_frames
+
+
+def test_all_frames_wanted_are_all_there(with_b_frames, decoder_gave):
+    assert same(decode(with_b_frames, everything, thorough=False), decode(with_b_frames, everything))
+    assert decoder_gave == [96]
+
+
+@pytest.mark.parametrize("amiss", ["one too many", "one too few", "another time", "two at a time"])
+def test_where_packets_and_frames_do_not_fit_all_is_decoded(with_b_frames, monkeypatch, amiss):
+    choose = Protocol(num_frames=5).indices
+    thorough, read_stamps = decode(with_b_frames, choose), VideoFile._read_stamps
+
+    def wrong(self, box, stream):
+        stamps = sorted(read_stamps(self, box, stream))
+        if amiss == "one too many":
+            return [*stamps, stamps[-1] + 1]
+        if amiss == "one too few":
+            return stamps[:-1]
+        if amiss == "another time":
+            return [*stamps[:-1], stamps[-1] + 7]
+        return sorted([*stamps, *(stamp + 1 for stamp in stamps)])
+
+    monkeypatch.setattr(VideoFile, "_read_stamps", wrong)
+    assert same(decode(with_b_frames, choose, thorough=False), thorough)
+
+
+def test_packets_without_times_of_their_own_are_all_decoded(with_b_frames, monkeypatch, decoder_gave):
+    monkeypatch.setattr(VideoFile, "_read_stamps", lambda self, box, stream: [None] * 48)
+    assert decode(with_b_frames, Protocol(num_frames=4).indices, thorough=False).info.num_frames == 48
+    assert decoder_gave == [48]
+
+
+def test_damage_has_the_same_reason_or_lies_where_nobody_looks(tmp_path, with_b_frames, square_video):
+    choose = Protocol(num_frames=4).indices
+    whole, data, found = decode(with_b_frames, choose), with_b_frames.read_bytes(), []
+    for at in range(2000, len(data) - 3000, 1500):
+        path = tmp_path / f"{at}.mp4"
+        path.write_bytes(data[:at] + bytes(40) + data[at + 40 :])
+        reasons = []
+        for thorough in (True, False):
+            try:
+                got = decode(path, choose, thorough=thorough)
+                reasons.append("")
+            except DecodeError as problem:
+                reasons.append(str(problem))
+        assert reasons[1] in (reasons[0], "")
+        if reasons[0] and not reasons[1]:
+            assert (got.frames == whole.frames).all()
+        found.append(reasons[1] != "")
+    assert any(found)
+    for name, (_, stage, reason) in broken_files(tmp_path, square_video).items():
+        if name != "hurt.mp4":
+            with pytest.raises(DecodeError, match=reason) as caught:
+                decode(tmp_path / name, choose, thorough=False)
+            assert caught.value.stage == stage, name
+
+
+@pytest.mark.assets
+def test_real_files_are_the_same_without_the_frames_that_nobody_needs(assets, decoder_gave):
+    protocol, counts = Protocol(num_frames=16), []
+    for path in sorted((assets / "torchvision_clips").iterdir()):
+        outcomes = []
+        for thorough in (True, False):
+            decoder_gave[0] = 0
+            try:
+                outcomes.append(decode(path, protocol.indices, thorough=thorough))
+            except DecodeError as problem:
+                outcomes.append(str(problem))
+            counts.append(decoder_gave[0])
+        one, other = outcomes
+        assert one == other if isinstance(one, str) or isinstance(other, str) else same(one, other), path
+    assert sum(counts[1::2]) < 0.95 * sum(counts[::2])
 
 
 @pytest.mark.assets

@@ -11,7 +11,7 @@ from vidbench.data.fetch import fetch_kinetics, status, status_of, verify_folder
 from vidbench.data.fetch.cvdf import Archive, archives_of, check_split
 from vidbench.data.fetch.gate import Gate
 from vidbench.data.fetch.manifest import Manifest, Row
-from vidbench.data.fetch.staging import staging
+from vidbench.data.staging import staging
 from vidbench.utils import UserError
 
 KEYS = [key_of(0, number) for number in range(6)]

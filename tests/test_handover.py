@@ -21,9 +21,9 @@ from keras import layers
 
 from vidbench import handover
 from vidbench.arguments import PredictSettings
-from vidbench.data.decode import to_rgb
 from vidbench.data.process import assemble_views, process_frame
 from vidbench.data.protocol import Protocol, protocol_in_words
+from vidbench.data.video_file import to_rgb
 from vidbench.export import export_model
 from vidbench.handover import SCRIPT, finish_swap, write_handover
 from vidbench.handover.card import model_card

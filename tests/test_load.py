@@ -49,14 +49,14 @@ def test_every_video_comes_out_in_order_as_a_sample_or_a_failure(videos):
 def test_the_second_run_decodes_nothing(videos, tmp_path, monkeypatch):
     once = [item for item in VideoLoader(videos, SMALL, cache_dir=tmp_path / "cache") if isinstance(item, Sample)]
     files = sorted((tmp_path / "cache" / "clips").rglob("*.npy"))
-    stamps = [file.stat().st_mtime_ns for file in files]
+    written = [file.stat().st_ino for file in files]
     monkeypatch.setattr(workers, "_decode", None)  # in this process: a call would fail
     for video, first in zip((videos[0], videos[3]), once, strict=True):
         done = workers.load_clip(workers.Task(video, SMALL, cache_dir=(tmp_path / "cache").resolve()))
         assert done.clip is None and (np.load(done.cached, mmap_mode="r") == first.decoded.frames).all()
     again = [item for item in VideoLoader(videos, SMALL, cache_dir=tmp_path / "cache") if isinstance(item, Sample)]
     assert all((a.views() == b.views()).all() for a, b in zip(once, again, strict=True))
-    assert [file.stat().st_mtime_ns for file in files] == stamps and len(files) == 2
+    assert [file.stat().st_ino for file in files] == written and len(files) == 2
     assert Index(tmp_path / "cache").info(videos[3].path).num_frames == 12
 
 
@@ -108,7 +108,7 @@ def test_the_loader_reads_only_so_far_ahead(videos, monkeypatch):
     loader = VideoLoader([replace(videos[0], video_id=str(n)) for n in range(30)], SMALL, workers=1, ahead=4)
     schedule = loader._schedule
     monkeypatch.setattr(
-        loader, "_schedule", lambda pool, video, where: asked.append(video) or schedule(pool, video, where)
+        loader, "_schedule", lambda pool, video, *where: asked.append(video) or schedule(pool, video, *where)
     )
     stream = iter(loader)
     next(stream)
@@ -172,3 +172,59 @@ def test_a_cache_that_is_emptied_during_a_run_costs_no_video(videos, tmp_path):
         shutil.rmtree(tmp_path / "cache")
         sample = loader._collect(pool, videos[0], future)
     assert (sample.views()[0] == moving_square(8)[[0, 2, 4, 6]]).all()
+
+
+def in_memory(folder) -> int:
+    """How many loaders have a folder there."""
+    return sum(path.is_dir() for path in (folder / f"vidbench-{os.getuid()}" / ".incoming").iterdir())
+
+
+@pytest.fixture
+def memory(tmp_path, monkeypatch):
+    """A folder that stands for the one in memory."""
+    (tmp_path / "memory").mkdir()
+    monkeypatch.setattr(workers, "IN_MEMORY", tmp_path / "memory")
+    return tmp_path / "memory"
+
+
+def test_a_clip_that_is_not_cached_comes_as_a_file_in_memory(videos, memory):
+    stream = iter(VideoLoader([videos[0], videos[3]] * 3, SMALL, workers=2))
+    first = next(stream)
+    assert isinstance(first.decoded.frames, np.memmap) and in_memory(memory) == 1
+    rest = list(stream)
+    assert in_memory(memory) == 0
+    for item, length in zip([first, *rest], (8, 12) * 3, strict=True):  # the files are gone, the frames are not
+        assert (item.views()[0] == moving_square(length)[np.arange(4) * length // 4]).all()
+
+
+@pytest.mark.parametrize("lack", ["no such folder", "may not be written"])
+def test_without_room_in_memory_clips_come_through_the_pipe(videos, tmp_path, monkeypatch, lack):
+    (tmp_path / "may not be written").touch()
+    monkeypatch.setattr(workers, "IN_MEMORY", tmp_path / lack)
+    items = list(VideoLoader(videos, SMALL, workers=1))
+    assert [outcome(item)[1] for item in items].count("ok") == 2
+    assert (items[0].views()[0] == moving_square(8)[[0, 2, 4, 6]]).all()
+
+
+def test_a_full_memory_leaves_the_clip_as_it_is(videos, tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(workers.cache, "write_clip", full)
+    done = workers.load_clip(workers.Task(videos[0], SMALL, handover=tmp_path))
+    assert done.passed is None and (done.clip.frames == moving_square(8)[[0, 2, 4, 6]]).all()
+
+
+def test_what_a_stopped_loader_had_in_memory_goes_with_it(videos, memory):
+    stream = iter(VideoLoader([videos[3]] * 12, SMALL, workers=1, ahead=4))
+    next(stream)
+    stream.close()
+    assert in_memory(memory) == 0
+
+
+def test_large_clips_are_decoded_less_far_ahead():
+    views = Protocol(num_frames=32, clips=10, crops=3, resize="short_side", resize_to=(256, 256), crop=(256, 256))
+    assert views.most_bytes == 10 * 32 * 256 * 455 * 3
+    assert VideoLoader([], views, workers=64, ahead=72).ahead == 2_000_000_000 // views.most_bytes == 17
+    assert VideoLoader([], SMALL, workers=64, ahead=72).ahead == 72
+    assert VideoLoader([], replace(views, num_frames=5000), workers=64).ahead == 2

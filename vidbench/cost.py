@@ -48,10 +48,8 @@ def dry_run(settings: EvaluateSettings) -> str:
         each = max(scoring, decoding / workers) if hidden else scoring + decoding / usable_cpus()
         lines.append(f"  time       {decoding:.3f} s to decode a video, {scoring:.3f} s for the model")
         lines.append(f"             together {readable_seconds(each * len(present))} for those found")
-    cache = protocol.clips * protocol.num_frames * protocol.frame_size[0] * protocol.frame_size[1] * 3
-    lines.append(
-        f"  cache      at most {readable_bytes(cache * len(present))}" if settings.cache else "  cache      none"
-    )
+    cache = min(protocol.most_bytes * len(present), settings.cache_max_bytes or math.inf)
+    lines.append(f"  cache      at most {readable_bytes(cache)}" if settings.cache else "  cache      none")
     return "\n".join(lines)
 
 

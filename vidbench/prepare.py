@@ -156,6 +156,7 @@ def loader_of(settings: ModelSettings, videos: list[Video], protocol: Protocol) 
         protocol,
         cache_dir=cache_folder(settings) if settings.cache else None,
         overwrite_cache=settings.overwrite_cache,
+        cache_max_bytes=settings.cache_max_bytes,
         workers=settings.workers or usable_cpus(),
         decode_timeout=settings.decode_timeout,
         ahead=settings.batch_size + (settings.workers or usable_cpus()),

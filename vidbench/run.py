@@ -93,6 +93,7 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
             model.spec.protocol.views,
             startup_seconds=startup,
             peak_memory_mb={"process": peak_memory_mb(), "largest_worker": loader.peak_worker_memory_mb},
+            cache={name: earlier.get("cache", {}).get(name, 0) + more for name, more in loader.cache_counts.items()},
         )
         if loader.cache_problem:
             record["dataset"]["notes"].append(f"clips were not cached ({loader.cache_problem})")

@@ -1,22 +1,12 @@
 """The settings of scripts/fetch.py: one class a subcommand."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidbench.arguments.setting import above, comma_list, numbers, one_of, setting
+from vidbench.arguments.setting import above, byte_count, comma_list, numbers, one_of, setting
 from vidbench.utils import UserError
 
 SLEEP = (5.0, 10.0)
-UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-
-
-def byte_count(text: str) -> float:
-    """'1.5G' → 1500000000.0; units K, M, G, T of 1,000, with or without a B."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip().upper())
-    if not found or float(found[1]) == 0:
-        raise UserError(f"--max-bytes: wanted a number such as 500M or 2G, got {text!r}")
-    return float(found[1]) * UNITS[found[2]]
 
 
 def class_names(text: str) -> tuple[str, ...]:
@@ -45,8 +35,8 @@ class FetchSettings:
     source: str = setting("archives", "archives (the CVDF's), or youtube, clip by clip (pip install -e .[fetch])")
     replacements: bool = setting(False, "also Kinetics-400's replacements for corrupt train clips")
     keep_archives: bool = setting(False, "fetch whole archives and keep them, in DIR/archives")
-    max_bytes: float | None = setting(
-        None, "receive no more than this of archives, e.g. 500M or 2G", byte_count, "BYTES"
+    max_bytes: int | None = setting(
+        None, "receive no more than this of archives, e.g. 500M or 2G", byte_count("--max-bytes"), "BYTES"
     )
     retry_failed: bool = setting(False, "try clips again that were bad or failed before")
     base_url: str | None = setting(

@@ -7,6 +7,8 @@ from dataclasses import field
 
 from vidbench.utils import UserError
 
+UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+
 
 def setting(
     default,
@@ -88,6 +90,19 @@ def height_and_width(flag: str):
         return found[0], found[-1]
 
     return size
+
+
+def byte_count(flag: str):
+    """A reader of a number of bytes: '1.5G' → 1500000000; units K, M, G, T of 1,000, with or without a B."""
+
+    def read(text: str) -> int:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip().upper())
+        number = round(float(found[1]) * UNITS[found[2]]) if found else 0
+        if not number:
+            raise UserError(f"{flag}: wanted a number such as 500M or 2G, got {text!r}")
+        return number
+
+    return read
 
 
 def ratios(text: str) -> tuple[float, ...]:

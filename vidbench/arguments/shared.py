@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidbench.arguments.setting import above, comma_list, one_of, setting, value_range, views
+from vidbench.arguments.setting import above, byte_count, comma_list, one_of, setting, value_range, views
 from vidbench.utils import UserError
 
 BELONGS = {  # options that only some data sets know
@@ -39,6 +39,9 @@ class LoadingSettings(ProcessSettings):
     cache_dir: Path | None = setting(None, "the NumPy cache (default: data/cache of the repository; predict.py: none)")
     cache: bool = setting(True, "keep decoded clips in the cache")
     overwrite_cache: bool = setting(False, "decode anew what the cache holds")
+    cache_max_bytes: int | None = setting(
+        None, "above this, e.g. 20GB, what was used longest ago goes", byte_count("--cache-max-bytes"), "BYTES"
+    )
 
     def __post_init__(self):
         super().__post_init__()

@@ -27,7 +27,8 @@ def check_run(settings: CheckSettings, progress: bool = False) -> Check:
     enough = enough_frames(settings)
     splits, notes = list_splits(settings)
     videos = [video for videos in splits.values() for video in videos]
-    options = {name: getattr(settings, name) for name in ("workers", "decode_timeout", "frames_fps", "overwrite_cache")}
+    names = ("workers", "decode_timeout", "frames_fps", "overwrite_cache", "cache_max_bytes")
+    options = {name: getattr(settings, name) for name in names}
     kept = cache_folder(settings).resolve() if settings.cache else None
     seen = looks_of(videos, cache_dir=kept, **options)
     with logging_redirect_tqdm():

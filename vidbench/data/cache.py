@@ -6,7 +6,8 @@ A cache file is a `.npy` array, here of frames, followed by a JSON footer, the f
 
 Its name is a hash of the video's content and of everything that changes a pixel, so a stale hit cannot happen;
 it is written under another name and renamed, so no reader sees half of it; its checksum is checked when it is
-read, and a damaged file is treated as absent.
+read, and a damaged file is treated as absent. Nothing is compressed: `scripts/benchmark.py cache` shows what that
+would cost. How large the cache may become is `vidbench.data.cache_limit`'s.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ import av
 import cv2
 import numpy as np
 
+from vidbench.data import cache_limit
 from vidbench.data.decode import Decoded, VideoInfo
 from vidbench.data.images import frame_files
 from vidbench.data.protocol import Protocol
@@ -56,20 +58,21 @@ def cache_key(video: Video, protocol: Protocol, frames_fps: float, cache_dir: Pa
 def cache_path(cache_dir: Path, key: str, kind: str = "clips") -> Path:
     """Where the clip of a key lies; the first two digits spread 20,000 files over 256 folders.
 
-    kind: "clips", "features" for what `vidbench.probing` keeps, or "looks" for what `vidbench.data.looks` does.
+    kind: one of `cache_limit.KINDS`: "clips", "features" for what `vidbench.probing` keeps, or "looks" for what
+    `vidbench.data.looks` does.
     """
     return cache_dir / kind / key[:2] / f"{key}.npy"
 
 
-def write_clip(path: Path, clip: Decoded) -> None:
-    """Write a clip; raises OSError when there is no room."""
+def write_clip(path: Path, clip: Decoded, max_bytes: int | None = None, checksum: bool = True) -> int:
+    """Write a clip, see `write_array`; raises OSError when there is no room."""
     facts = {
         "times": clip.times.tolist(),
         "indices": clip.indices.tolist(),
         "info": asdict(clip.info),
         "repeated": clip.repeated,
     }
-    write_array(path, clip.frames, facts)
+    return write_array(path, clip.frames, facts, max_bytes, checksum)
 
 
 def read_clip(path: Path, verify: bool = True) -> Decoded | None:
@@ -90,17 +93,27 @@ def read_clip(path: Path, verify: bool = True) -> Decoded | None:
         return None
 
 
-def write_array(path: Path, array: np.ndarray, facts: dict) -> None:
-    """Write an array with plain values about it as a cache file, whole; raises OSError when there is no room."""
+def write_array(path: Path, array: np.ndarray, facts: dict, max_bytes: int | None = None, checksum: bool = True) -> int:
+    """Write an array with plain values about it as a cache file, whole; raises OSError when there is no room.
+
+    max_bytes: of the cache that `path` is a `cache_path` of; returns how many bytes of older files had to go for it.
+    checksum: without one the file cannot be verified: for one that is read at once.
+    """
     array = np.ascontiguousarray(array)
-    footer = json.dumps({**facts, "crc32": zlib.crc32(array)}).encode()
+    footer = json.dumps({**facts, "crc32": zlib.crc32(array) if checksum else None}).encode()
+    num_bytes = array.nbytes + len(footer) + 144  # the header has 128, the end 16
+    cache_limit.check_fits(num_bytes, max_bytes)
     with written_whole(path, "wb") as file:
         np.lib.format.write_array(file, array, allow_pickle=False)
         file.write(footer + len(footer).to_bytes(8, "little") + MARK)
+    return cache_limit.note_added(path.parents[2], path, num_bytes, max_bytes) if max_bytes is not None else 0
 
 
 def read_array(path: Path, verify: bool = True) -> tuple[np.ndarray, dict] | None:
-    """The memory-mapped array of a cache file and its facts, or None where there is none or it is damaged."""
+    """The memory-mapped array of a cache file and its facts, or None where there is none or it is damaged.
+
+    verify: compare the checksum, which reads the whole file, and note that it was used
+    """
     try:
         with path.open("rb") as file:
             file.seek(-16, 2)
@@ -111,8 +124,10 @@ def read_array(path: Path, verify: bool = True) -> tuple[np.ndarray, dict] | Non
             file.seek(-16 - length, 2)
             facts = json.loads(file.read(length))
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if verify and zlib.crc32(array) != facts["crc32"]:
-            return None
+        if verify:
+            if zlib.crc32(array) != facts["crc32"]:
+                return None
+            cache_limit.note_use(path)
         return array, facts
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -134,13 +149,24 @@ def identity(path: Path, cache_dir: Path) -> str:
     return known
 
 
-def sweep(cache_dir: Path) -> None:
-    """Remove what killed writers left: files that were begun over a day ago and never finished."""
-    for kind in ("clips", "features", "looks"):
+def open_folder(cache_dir: Path, max_bytes: int | None = None) -> int:
+    """Make a cache folder ready for a run: sweep it, and bring it below its limit; returns how many bytes went.
+
+    Swept is what killed writers left: files that were begun over a day ago and never finished. A folder that cannot
+    be written is left alone: it costs time, never a result.
+    """
+    for kind in cache_limit.KINDS:
         for part in cache_dir.glob(f"{kind}/*/.*.part"):
             with contextlib.suppress(OSError):
                 if time.time() - part.stat().st_mtime > 86_400:
                     part.unlink()
+    if max_bytes is None:
+        return 0
+    try:
+        return cache_limit.start(cache_dir, max_bytes)
+    except OSError as problem:
+        log.debug("the cache %s is out of use: %s", cache_dir, problem)
+        return 0
 
 
 class Index:

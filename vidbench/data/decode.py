@@ -1,4 +1,4 @@
-"""File → frames and their times. PyAV decodes, OpenCV converts colours; only wanted frames are converted.
+"""File → the frames that are wanted, and their times.
 
 How many frames a video has is learnt from what decodes, never from the header, which is wrong for many files.
 Packets are counted first (2–4 ms); the video is decoded once with that count, and again only where the count
@@ -6,22 +6,16 @@ of decoded frames turns out different and other frames are wanted.
 """
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import av
-import cv2
 import numpy as np
 
 from vidbench.data.images import ImageFolder
-from vidbench.data.integrity import DecodeError, check_file, missing_bytes
-
-SEEK_SECONDS = 10.0  # a part that begins later than this is sought, not decoded from the file's beginning
-BT601_MATRICES = (2, 5, 6)  # unspecified, BT.470BG, SMPTE 170M: what COLOR_YUV2RGB_I420 assumes
-LIMITED_RANGES = (0, 1)  # unspecified, MPEG
+from vidbench.data.integrity import DecodeError, check_file
+from vidbench.data.video_file import VideoFile
 
 Choose = Callable[[int, float], np.ndarray]  # (num_frames, fps) → (clips, T) int64 indices
 Transform = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 → (h, w, 3) uint8
@@ -57,11 +51,14 @@ def decode(
     start_seconds: float | None = None,
     end_seconds: float | None = None,
     frames_fps: float = 25.0,
+    thorough: bool = True,
 ) -> Decoded:
     """Read the frames that `choose` picks of a video file, or of a folder of JPEG or PNG frames.
 
     `start_seconds` and `end_seconds` cut the part of the file that counts; `frames_fps` is the rate assumed for
-    a folder of frames. The whole part is decoded to its end, so that a damaged tail is found.
+    a folder of frames. The whole part is decoded to its end, so that a damaged tail is found; with `thorough=False`
+    without the frames that are neither wanted nor needed for others, in which damage is then not found. The frames
+    that are given back are the same.
 
     Raises DecodeError with the reason: missing, empty, no video stream, corrupt after frame N, too short …
     """
@@ -71,8 +68,8 @@ def decode(
         source = ImageFolder(path, frames_fps)
     else:
         check_file(path)
-        source = _VideoFile(path, start_seconds, end_seconds)
-    return _collect(source, choose, transform)
+        source = VideoFile(path, start_seconds, end_seconds)
+    return _collect(source, choose, transform, thorough)
 
 
 def probe(path: Path, frames_fps: float = 25.0) -> VideoInfo:
@@ -80,19 +77,20 @@ def probe(path: Path, frames_fps: float = 25.0) -> VideoInfo:
     return decode(path, lambda num_frames, fps: np.zeros((1, 1), np.int64), frames_fps=frames_fps).info
 
 
-def _collect(source: "_Source", choose: Choose, transform: Transform) -> Decoded:
+def _collect(source: "_Source", choose: Choose, transform: Transform, thorough: bool) -> Decoded:
     guess, fps = source.guess_num_frames(), source.fps
     try:
         wanted = choose(guess, fps or 25.0)
     except ValueError:  # too short, it seems: decoding tells, or finds the damage that makes it so
         wanted = np.zeros((1, 0), np.int64)
-    kept, times, shape = _pass(source, set(wanted.ravel().tolist()), transform)
+    kept, times, shape = _first_pass(source, set(wanted.ravel().tolist()), transform, thorough)
     true_fps = fps or _fps_from(times)
     if not wanted.size or len(times) != guess or true_fps != (fps or 25.0):
         wanted = _choose(choose, len(times), true_fps)
         missing = set(wanted.ravel().tolist()) - kept.keys()
         if missing:
-            kept, times, shape = _pass(source, set(wanted.ravel().tolist()), transform)
+            wanted_now = set(wanted.ravel().tolist())
+            kept, times, shape = _pass(source.frames(), wanted_now, transform, source.nothing)
     order, positions = np.unique(wanted, return_inverse=True)
     frames = [kept[index] for index in order.tolist()]
     if len({frame.shape for frame in frames}) > 1:
@@ -119,12 +117,20 @@ def _fps_from(times: list[float]) -> float:
     return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 25.0
 
 
-def _pass(source: "_Source", wanted: set[int], transform: Transform):
+def _first_pass(source: "_Source", wanted: set[int], transform: Transform, thorough: bool):
+    """`_pass` without the frames that nobody needs; where something is amiss, with all of them, which says what."""
+    if not thorough and wanted:
+        with contextlib.suppress(DecodeError):
+            return _pass(source.frames(wanted), wanted, transform, source.nothing)
+    return _pass(source.frames(), wanted, transform, source.nothing)
+
+
+def _pass(frames: Iterator, wanted: set[int], transform: Transform, nothing: str):
     """One pass over all frames: {index: transformed frame} of the wanted, all times, (height, width)."""
     kept: dict[int, np.ndarray] = {}
     times: list[float] = []
     shape = (0, 0)
-    for index, (seconds, convert) in enumerate(source.frames()):
+    for index, (seconds, convert) in enumerate(frames):
         times.append(seconds)
         if index in wanted or index == 0:
             image = convert()
@@ -132,7 +138,7 @@ def _pass(source: "_Source", wanted: set[int], transform: Transform):
             if index in wanted:
                 kept[index] = np.ascontiguousarray(transform(image))
     if not times:
-        raise DecodeError(source.nothing)
+        raise DecodeError(nothing)
     return kept, times, shape
 
 
@@ -145,120 +151,9 @@ class _Source(Protocol):
     def guess_num_frames(self) -> int:
         """How many frames there seem to be, without decoding."""
 
-    def frames(self) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
-        """(seconds, function that converts the frame to (H, W, 3) uint8 RGB) of every frame."""
+    def frames(self, wanted: set[int] | None = None) -> Iterator[tuple[float, Callable[[], np.ndarray] | None]]:
+        """(seconds, function that converts the frame to (H, W, 3) uint8 RGB) of every frame.
 
-
-class _VideoFile:
-    nothing = "no frames in the part that was asked for"
-
-    def __init__(self, path: Path, start: float | None, end: float | None):
-        self.path, self.start, self.end = path, start or 0.0, end if end is not None else float("inf")
-        with _opened(path) as box:
-            stream = _video_stream(box)
-            rate = stream.average_rate or stream.guessed_rate
-            self.fps = float(rate) if rate else None
-            self.origin = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
-            self.packets = self._count_packets(box, stream)
-
-    def guess_num_frames(self) -> int:
-        return self.packets
-
-    def _count_packets(self, box, stream) -> int:
-        count = 0
-        try:
-            for packet in box.demux(stream):
-                if packet.size and not packet.is_discard:
-                    inside = packet.pts is None or self._inside(float(packet.pts * packet.time_base))
-                    count += inside
-        except (av.error.FFmpegError, OSError):
-            pass  # the decoding pass meets the same damage and says after which frame
-        return max(count, 1)
-
-    def _inside(self, seconds: float) -> bool:
-        since = seconds - self.origin
-        return self.start - 1e-6 <= since < self.end - 1e-6
-
-    def frames(self):
-        """Decode to the end of the part; raises DecodeError where the stream is damaged."""
-        decoded = self._decode(seek=False)
-        if self.start > SEEK_SECONDS:
-            first, sought = None, self._decode(seek=True)
-            with contextlib.suppress(DecodeError):  # not every container can be sought
-                first = next(sought, None)
-            if first is not None and first[1] - self.origin <= self.start:  # else the seek landed too late
-                decoded = itertools.chain([first], sought)
-        for index, seconds, frame in decoded:
-            if seconds - self.origin >= self.end - 1e-6:
-                return
-            if self._inside(seconds):
-                if frame.is_corrupt:
-                    raise DecodeError(f"corrupt after frame {index}")
-                yield seconds, lambda frame=frame: to_rgb(frame)
-
-    def _decode(self, seek: bool):
-        index = 0
-        with _opened(self.path) as box:
-            stream = _video_stream(box)
-            stream.codec_context.thread_count = 1  # the workers are the parallelism
-            try:
-                if seek:
-                    target = int((self.start + self.origin) / stream.time_base)
-                    box.seek(target, stream=stream, backward=True)
-                for packet in box.demux(stream):
-                    if packet.is_corrupt and not packet.is_discard:
-                        raise DecodeError(f"corrupt after frame {index}: the file is cut off")
-                    for frame in packet.decode():
-                        seconds = frame.time
-                        if seconds is None:
-                            seconds = self.origin + index / (self.fps or 25.0)
-                        yield index, seconds, frame
-                        index += 1
-            except av.error.FFmpegError as problem:
-                raise DecodeError(f"corrupt after frame {index}: {_words(problem)}") from None
-            if lost := missing_bytes(self.path, stream):
-                raise DecodeError(f"corrupt after frame {index}: the file is cut off ({lost:,} bytes missing)")
-
-
-def to_rgb(frame: av.VideoFrame) -> np.ndarray:
-    """One decoded frame as (H, W, 3) uint8 RGB: its colour range, matrix and rotation applied.
-
-    Plain 8-bit 4:2:0 in limited range with the BT.601 matrix, the usual case, goes through OpenCV, which is
-    faster; all else through libswscale, which knows the others.
-    """
-    usual = (
-        frame.format.name == "yuv420p"
-        and int(frame.color_range) in LIMITED_RANGES
-        and int(frame.colorspace) in BT601_MATRICES
-        and frame.width % 2 == 0
-        and frame.height % 2 == 0
-    )
-    if usual:
-        image = cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420)
-    else:
-        image = frame.reformat(format="rgb24").to_ndarray()
-    quarter_turns = round(frame.rotation / 90) % 4  # rotation is counter-clockwise, as np.rot90 turns
-    return np.rot90(image, quarter_turns) if quarter_turns else image
-
-
-def _opened(path: Path):
-    try:
-        # The prefix keeps names such as "-x.mp4" or "a:b.mp4" from being read as options or protocols; names that
-        # are no UTF-8 cannot be handed to FFmpeg at all, so Python opens those.
-        name = f"file:{path}" if str(path).isprintable() else path.open("rb")
-        return av.open(name, metadata_errors="ignore")
-    except PermissionError:
-        raise DecodeError("unreadable file: permission denied", "open") from None
-    except (av.error.FFmpegError, OSError) as problem:
-        raise DecodeError(f"not a readable video: {_words(problem)}", "open") from None
-
-
-def _video_stream(box):
-    if not box.streams.video:
-        raise DecodeError("no video stream", "open")
-    return box.streams.video[0]
-
-
-def _words(problem: Exception) -> str:
-    text = getattr(problem, "strerror", None) or str(problem)
-    return text[:1].lower() + text[1:]
+        wanted: a source may give None in place of any other function but the first and last; DecodeError where it
+        turns out that their count is not known without decoding them
+        """

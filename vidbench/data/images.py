@@ -23,7 +23,7 @@ class ImageFolder:
     def guess_num_frames(self) -> int:
         return len(self.files)
 
-    def frames(self):
+    def frames(self, wanted: set[int] | None = None):
         for index, file in enumerate(self.files):
             yield index / self.fps, lambda index=index, file=file: self._read(index, file)
 

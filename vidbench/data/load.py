@@ -6,6 +6,7 @@
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,11 +22,12 @@ from vidbench.data.integrity import DecodeError
 from vidbench.data.process import assemble_views
 from vidbench.data.protocol import Protocol
 from vidbench.data.records import Clip, Video
-from vidbench.data.workers import Done, Task, load_clip, worker_pool
+from vidbench.data.workers import Done, Task, folder_in_memory, load_clip, worker_pool
 from vidbench.machine import usable_cpus
 from vidbench.utils import UserError
 
 log = logging.getLogger(__name__)
+AHEAD_BYTES = 2_000_000_000  # of clips that are decoded before they are asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +82,13 @@ class VideoLoader:
     """Iterate over videos in their order; each gives a `Sample` or a `Failure`.
 
     workers: decoding processes (default: the processors that this process may use). decode_timeout: seconds
-    before a video is given up. cache_dir: where clips are kept, None for no cache. ahead: how many videos are
-    decoded before they are asked for; memory is bounded by it, not by the number of videos. frames_fps: the
-    rate assumed for folders of frames.
+    before a video is given up. cache_dir: where clips are kept, None for no cache; cache_max_bytes: how large it may
+    become, see `vidbench.data.cache_limit`. ahead: how many videos are decoded before they are asked for, fewer where
+    they are so large that they would take more than AHEAD_BYTES: memory is bounded by it, not by the number of videos.
+    frames_fps: the rate assumed for folders of frames.
+
+    A clip goes from its worker to here as a file that is memory-mapped, in the cache or in memory, and is opened as
+    soon as it is there: that it leaves the cache before its turn comes does not matter.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class VideoLoader:
         *,
         cache_dir: Path | None = None,
         overwrite_cache: bool = False,
+        cache_max_bytes: int | None = None,
         workers: int | None = None,
         decode_timeout: float = 60.0,
         ahead: int = 8,
@@ -100,13 +107,15 @@ class VideoLoader:
         self.videos = list(videos)
         self.protocol = protocol
         self.cache_dir = Path(cache_dir).resolve() if cache_dir else None
-        self.overwrite_cache = overwrite_cache
+        self.overwrite_cache, self.cache_max_bytes = overwrite_cache, cache_max_bytes
         self.workers = workers or usable_cpus()
         self.decode_timeout = decode_timeout
-        self.ahead = max(ahead, self.workers)
+        self.ahead = max(2, min(max(ahead, self.workers), AHEAD_BYTES // protocol.most_bytes))
         self.frames_fps = frames_fps
         self.peak_worker_memory_mb = 0  # of the largest worker so far
+        self.worker_cpu_seconds = 0.0  # of all workers together, for videos that could be read
         self.cache_problem: str | None = None  # why clips could not be cached
+        self.cache_counts = {"hits": 0, "misses": 0, "evicted_bytes": 0}  # of all iterations so far
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -114,44 +123,60 @@ class VideoLoader:
     def __iter__(self) -> Iterator[Sample | Failure]:
         pending: deque = deque()
         if self.cache_dir:
-            cache.sweep(self.cache_dir)
-        pool = worker_pool(min(self.workers, max(1, len(self.videos))))
-        try:
-            for video in self.videos:
-                pending.append((video, self._schedule(pool, video, self.cache_dir)))
-                if len(pending) > self.ahead:
+            self.cache_counts["evicted_bytes"] += cache.open_folder(self.cache_dir, self.cache_max_bytes)
+        with folder_in_memory() as handover:
+            pool = worker_pool(min(self.workers, max(1, len(self.videos))))
+            try:
+                for video in self.videos:
+                    pending.append((video, self._schedule(pool, video, self.cache_dir, handover)))
+                    if len(pending) > self.ahead:
+                        yield self._collect(pool, *pending.popleft())
+                while pending:
                     yield self._collect(pool, *pending.popleft())
-            while pending:
-                yield self._collect(pool, *pending.popleft())
-        finally:
-            pool.stop()
-            pool.join()
+            finally:
+                pool.stop()
+                pool.join()
 
-    def _schedule(self, pool, video: Video, cache_dir: Path | None):
+    def _schedule(self, pool, video: Video, cache_dir: Path | None, handover: Path | None = None) -> Future | None:
         if video.path is None:
             return None
-        task = Task(video, self.protocol, self.frames_fps, cache_dir, self.overwrite_cache)
-        return pool.schedule(load_clip, args=(task,), timeout=self.decode_timeout)
+        task = Task(
+            video, self.protocol, self.frames_fps, cache_dir, self.overwrite_cache, self.cache_max_bytes, handover
+        )
+        opened: Future = Future()
+        decoded = pool.schedule(load_clip, args=(task,), timeout=self.decode_timeout)
+        decoded.add_done_callback(lambda done: _open(done, opened))
+        return opened
 
     def _collect(self, pool, video: Video, future) -> Sample | Failure:
         if future is None:
             return Failure(video, "find", "missing file")
         try:
             done = future.result()
-            decoded = done.clip or cache.read_clip(done.cached, verify=False)
-            if decoded is None:  # somebody has emptied the cache meanwhile
+            if done.clip is None:  # somebody has emptied the cache meanwhile
                 done = self._schedule(pool, video, None).result()
-                decoded = done.clip
         except Exception as problem:  # one video must never end a run, whatever its bytes set off in a codec
             return failure_of(problem, video, self.decode_timeout)
         self._note(done)
-        return Sample(video, decoded, self.protocol)
+        return Sample(video, done.clip, self.protocol)
 
     def _note(self, done: Done) -> None:
         self.peak_worker_memory_mb = max(self.peak_worker_memory_mb, done.peak_memory_mb)
+        self.worker_cpu_seconds += done.cpu_seconds
+        if self.cache_dir:
+            self.cache_counts["hits" if done.hit else "misses"] += 1
+            self.cache_counts["evicted_bytes"] += done.evicted_bytes
         if done.problem and not self.cache_problem:
             self.cache_problem = done.problem
             log.warning("clips are not cached (%s); the run goes on without", done.problem)
+
+
+def _open(decoded: Future, opened: Future) -> None:
+    """Settle `opened` with a worker's answer and its clip, or with what went wrong."""
+    try:
+        opened.set_result(decoded.result().opened())
+    except BaseException as problem:  # cancelled, too
+        opened.set_exception(problem)
 
 
 def reorder_views(views: np.ndarray, video_id: str, order: str, distinct: int | None, seed: int) -> np.ndarray:

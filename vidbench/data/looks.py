@@ -113,6 +113,7 @@ def looks_of(
     *,
     cache_dir: Path | None = None,
     overwrite_cache: bool = False,
+    cache_max_bytes: int | None = None,
     workers: int | None = None,
     decode_timeout: float = 60.0,
     frames_fps: float = 25.0,
@@ -121,7 +122,7 @@ def looks_of(
     videos = list(videos)
     workers = workers or usable_cpus()
     if cache_dir:
-        cache.sweep(cache_dir)
+        cache.open_folder(cache_dir, cache_max_bytes)
     pool = worker_pool(min(workers, max(1, len(videos))))
     pending: deque = deque()
     warned: list[str] = []
@@ -135,7 +136,8 @@ def looks_of(
 
     try:
         for video in videos:
-            pending.append((video, _scheduled(pool, video, cache_dir, overwrite_cache, frames_fps, decode_timeout)))
+            args = (video, frames_fps, cache_dir, overwrite_cache, cache_max_bytes)
+            pending.append((video, _scheduled(pool, args, decode_timeout)))
             if len(pending) > AHEAD * workers:
                 yield collected()
         while pending:
@@ -145,10 +147,8 @@ def looks_of(
         pool.join()
 
 
-def _scheduled(pool, video: Video, cache_dir, overwrite: bool, frames_fps: float, timeout: float):
-    if video.path is None:
-        return None
-    return pool.schedule(look_cached, args=(video, frames_fps, cache_dir, overwrite), timeout=timeout)
+def _scheduled(pool, args: tuple, timeout: float):
+    return None if args[0].path is None else pool.schedule(look_cached, args=args, timeout=timeout)
 
 
 def _collected(video: Video, future, timeout: float) -> tuple[Looks | Failure, str | None]:
@@ -161,7 +161,11 @@ def _collected(video: Video, future, timeout: float) -> tuple[Looks | Failure, s
 
 
 def look_cached(
-    video: Video, frames_fps: float = 25.0, cache_dir: Path | None = None, overwrite: bool = False
+    video: Video,
+    frames_fps: float = 25.0,
+    cache_dir: Path | None = None,
+    overwrite: bool = False,
+    cache_max_bytes: int | None = None,
 ) -> tuple[Looks, str | None]:
     """A worker's task: `look`, out of the cache where it is there; and why it could not be kept, None where it was."""
     cv2.setNumThreads(1)  # the workers are the parallelism
@@ -174,7 +178,7 @@ def look_cached(
         return kept, None
     seen = look(video, frames_fps)
     try:
-        _write(path, seen)
+        _write(path, seen, cache_max_bytes)
     except OSError as problem:  # a full disk must not cost a result
         return seen, f"{cache_dir}: {problem.strerror or problem}"
     return seen, None
@@ -191,10 +195,10 @@ def _key(video: Video, frames_fps: float, cache_dir: Path) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _write(path: Path, seen: Looks) -> None:
+def _write(path: Path, seen: Looks, max_bytes: int | None) -> None:
     facts = {name: getattr(seen, name).tolist() for name in ("times", "black", "plain")}
     facts |= {"change": seen.change, "info": asdict(seen.info)}
-    cache.write_array(path, np.stack([seen.hashes, seen.mirrored]), facts)
+    cache.write_array(path, np.stack([seen.hashes, seen.mirrored]), facts, max_bytes)
 
 
 def _read(path: Path) -> Looks | None:

@@ -82,6 +82,16 @@ class Protocol:
             raise UserError("resize 'short_side' needs a crop: the views of a batch must have one shape")
         return self.crop or self.resize_to
 
+    @property
+    def most_bytes(self) -> int:
+        """What the frames of one video take at most: no frame stands in two clips; uncut ones are taken as 16:9."""
+        height, width = self.resize_to
+        if self.resize == "short_side":
+            height, width = height, height * 16 // 9
+        if self.crop is not None and self.crops == 1:
+            height, width = self.crop
+        return self.clips * self.num_frames * height * width * 3
+
     def indices(self, num_frames: int, fps: float) -> np.ndarray:
         """(clips, num_frames) int64: which of a video's `num_frames` frames each clip takes.
 

@@ -27,6 +27,7 @@ class ClipTask:
     short_videos: str = "repeat"
     frames_fps: float = 25.0
     cache_dir: Path | None = None
+    cache_max_bytes: int | None = None
 
 
 def load_training_clip(task: ClipTask) -> tuple[np.ndarray, np.random.Generator, str | None]:
@@ -57,8 +58,11 @@ def load_training_clip(task: ClipTask) -> tuple[np.ndarray, np.random.Generator,
 def _decode(task: ClipTask, choose) -> Decoded:
     """Frames of the video, resized as the cache keeps them: with a cache or without, the pixels are the same."""
     video, pixels = task.video, kept_pixels(task.protocol, task.augmentation)
-    times = {"start_seconds": video.start_seconds, "end_seconds": video.end_seconds, "frames_fps": task.frames_fps}
-    return decode(video.path, choose, lambda frame: process.process_frame(np.ascontiguousarray(frame), pixels), **times)
+    part = {"start_seconds": video.start_seconds, "end_seconds": video.end_seconds}
+    options = {**part, "frames_fps": task.frames_fps, "thorough": False}
+    return decode(
+        video.path, choose, lambda frame: process.process_frame(np.ascontiguousarray(frame), pixels), **options
+    )
 
 
 def _cached(task: ClipTask) -> tuple[Decoded, str | None]:
@@ -73,7 +77,7 @@ def _cached(task: ClipTask) -> tuple[Decoded, str | None]:
         return clip, None
     clip = _decode(task, lambda num_frames, fps: np.arange(num_frames)[None])
     try:
-        cache.write_clip(path, clip)
+        cache.write_clip(path, clip, task.cache_max_bytes)
     except OSError as problem:  # a full disk must not end a run
         return clip, f"{task.cache_dir}: {problem.strerror or problem}"
     return clip, None

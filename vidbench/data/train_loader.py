@@ -71,6 +71,7 @@ class TrainingLoader:
         decode_timeout: float = 60.0,
         frames_fps: float = 25.0,
         cache_dir: Path | None = None,
+        cache_max_bytes: int | None = None,
     ):
         self.videos, self.classes = list(videos), tuple(classes)
         self.protocol, self.augmentation = protocol, augmentation or Augmentation()
@@ -88,6 +89,7 @@ class TrainingLoader:
         self.workers, self.decode_timeout = workers or usable_cpus(), decode_timeout
         self.short_videos, self.frames_fps = short_videos, frames_fps
         self.cache_dir = Path(cache_dir).resolve() if cache_dir else None
+        self.cache_max_bytes = cache_max_bytes
         self.failures: dict[str, Failure] = {}
         self.replaced = 0
         self.cache_problem: str | None = None
@@ -101,7 +103,7 @@ class TrainingLoader:
 
     def __enter__(self) -> "TrainingLoader":
         if self.cache_dir:
-            cache.sweep(self.cache_dir)
+            cache.open_folder(self.cache_dir, self.cache_max_bytes)
         self._pool = worker_pool(self.workers)
         return self
 
@@ -169,6 +171,7 @@ class TrainingLoader:
             self.short_videos,
             self.frames_fps,
             self.cache_dir,
+            self.cache_max_bytes,
         )
         return self._pool.schedule(load_training_clip, args=(task,), timeout=self.decode_timeout)
 

@@ -219,7 +219,7 @@ def _compute(model: Classifier, loader: VideoLoader, paths: list, found: list, p
             found[place] = item if vectors is None else vectors
             if vectors is not None and paths[place] and not problem:
                 try:
-                    write_array(paths[place], vectors, {"video_id": item.video.video_id})
+                    write_array(paths[place], vectors, {"video_id": item.video.video_id}, loader.cache_max_bytes)
                 except OSError as full:  # a full disk must not cost a result
                     problem = f"{loader.cache_dir}: {full.strerror or full}"
                     log.warning("features are not kept (%s); the run goes on without", problem)

@@ -2,6 +2,7 @@
 
 from vidbench.data.protocol import Protocol, protocol_in_words
 from vidbench.report.verdict import row_in_words, verdict_line
+from vidbench.utils import readable_bytes
 
 
 def table(report: dict) -> str:
@@ -28,9 +29,19 @@ def table(report: dict) -> str:
         lines.append(f"  {_why_no_accuracy(report)}: predictions without accuracy")
     timing = report["timing"]
     if timing.get("videos"):
-        lines.append(f"  time       {timing['seconds']:.1f} s, {timing['videos_per_second']:.2f} videos/s")
+        lines.append(
+            f"  time       {timing['seconds']:.1f} s, {timing['videos_per_second']:.2f} videos/s{_from_cache(timing)}"
+        )
     lines.append(f"  verdict    {verdict_line(report)}")
     return "\n".join(lines)
+
+
+def _from_cache(timing: dict) -> str:
+    """What of the time was saved by the cache, and what the cache lost; nothing where it played no part."""
+    counts = timing.get("cache", {})
+    hits, gone = counts.get("hits", 0), counts.get("evicted_bytes", 0)
+    told = f", {hits:,} of {hits + counts['misses']:,} out of the cache" if hits else ""
+    return told + (f", {readable_bytes(gone)} of older clips left it" if gone else "")
 
 
 def metric_lines(metrics: dict) -> list[str]:

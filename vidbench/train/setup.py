@@ -147,6 +147,7 @@ def training_loader(
         decode_timeout=settings.decode_timeout,
         frames_fps=settings.frames_fps,
         cache_dir=cache_folder(settings) if settings.cache_train else None,
+        cache_max_bytes=settings.cache_max_bytes,
     )
 
 
@@ -165,6 +166,7 @@ def even_loader(settings: TrainSettings, videos: list[Video], protocol: Protocol
         protocol,
         cache_dir=cache_folder(settings) if settings.cache else None,
         overwrite_cache=settings.overwrite_cache,
+        cache_max_bytes=settings.cache_max_bytes,
         workers=settings.workers or usable_cpus(),
         decode_timeout=settings.decode_timeout,
         frames_fps=settings.frames_fps,

@@ -18,7 +18,7 @@ from vidbench.data.fetch.lists import FOLDS, bring_lists, lists_beside, lists_la
 from vidbench.data.fetch.manifest import Manifest, Row
 from vidbench.data.fetch.members import DamagedError, Member, has_extractor, is_archive, members, no_extractor
 from vidbench.data.fetch.missing import reason_of, write_missing
-from vidbench.data.fetch.staging import make_folder, staging
+from vidbench.data.staging import make_folder, staging
 from vidbench.utils import UserError, unknown
 
 log = logging.getLogger(__name__)

@@ -21,9 +21,9 @@ from vidbench.data.fetch.http import Stream, Unreachable, size_of
 from vidbench.data.fetch.manifest import Row
 from vidbench.data.fetch.notes import NOTES, keys_in, note_keys
 from vidbench.data.fetch.outcome import Harvested
-from vidbench.data.fetch.staging import in_words_of_disk
 from vidbench.data.fetch.traffic import SpentError, Traffic
 from vidbench.data.fetch.wanted import Wanted
+from vidbench.data.staging import in_words_of_disk
 from vidbench.utils import UserError, canonical_label, readable_bytes
 
 log = logging.getLogger(__name__)

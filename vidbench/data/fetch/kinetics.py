@@ -31,8 +31,8 @@ from vidbench.data.fetch.missing import reason_of, write_missing
 from vidbench.data.fetch.notes import keys_in
 from vidbench.data.fetch.outcome import Harvested, KineticsFetch, Outcome
 from vidbench.data.fetch.reconcile import reconcile
-from vidbench.data.fetch.staging import in_words_of_disk, make_folder, staging
 from vidbench.data.fetch.wanted import Wanted
+from vidbench.data.staging import in_words_of_disk, make_folder, staging
 from vidbench.utils import UserError, canonical_label, readable_bytes, seeded_place
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from vidbench.data.datasets.tables import video_files
 from vidbench.data.fetch.failures import JAVASCRIPT, KINDS, Kind, kind_of, words_of
 from vidbench.data.fetch.gate import Gate
 from vidbench.data.fetch.manifest import Row
-from vidbench.data.fetch.staging import full, staging
 from vidbench.data.fetch.wanted import Wanted
+from vidbench.data.staging import full, staging
 from vidbench.utils import UserError, extra_module
 
 log = logging.getLogger(__name__)
