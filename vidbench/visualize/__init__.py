@@ -21,6 +21,7 @@ from vidbench.visualize.figures import (
 )
 from vidbench.visualize.moving import apng, captioned, save_apng, tile
 from vidbench.visualize.playing import as_pixels, bouncing_ball, playing_bars, playing_variants, shown
+from vidbench.visualize.speed import frontier
 from vidbench.visualize.story import (
     byte_bars,
     count_tables,
@@ -76,6 +77,7 @@ __all__ = [
     "forest",
     "frame_choice",
     "frame_choices",
+    "frontier",
     "half_widths",
     "histograms",
     "judged_stills",
