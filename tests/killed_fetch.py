@@ -1,6 +1,7 @@
 """Runs scripts/fetch.py and kills it where it deals with files: python killed_fetch.py N FOLDER WORDS…
 
-Right before the N-th time that a file or folder below FOLDER is opened, renamed, made or removed.
+Right before the N-th time that a file or folder below FOLDER is opened, renamed, made or removed. The environment
+variable KILLED_SCRIPT may name another script.
 """
 
 import os
@@ -23,7 +24,7 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(watch)
-    script = Path(__file__).parents[1] / "scripts" / "fetch.py"
+    script = Path(__file__).parents[1] / "scripts" / os.environ.get("KILLED_SCRIPT", "fetch.py")
     sys.argv = [str(script), *sys.argv[3:]]
     runpy.run_path(str(script), run_name="__main__")
 

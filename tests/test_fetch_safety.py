@@ -300,6 +300,9 @@ def test_no_redirect_leads_from_https_to_http():
     with pytest.raises(urllib.error.URLError, match="from https to http"):
         _Redirects().redirect_request(asked, None, 302, "Found", {}, "http://a.example/x")
     assert _Redirects().redirect_request(asked, None, 302, "Found", {}, "https://b.example/x")
+    for plain in (asked, urllib.request.Request("http://a.example/x")):
+        with pytest.raises(urllib.error.HTTPError, match=r"from https? to ftp"):
+            _Redirects().redirect_request(plain, None, 302, "Found", {}, "ftp://a.example/x")
 
 
 def test_a_certificate_that_nobody_signed_is_refused(tmp_path):

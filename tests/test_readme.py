@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from vidbench.arguments import (
+    CandidateScanSettings,
+    CandidateTrainSettings,
     CheckSettings,
     CompareSettings,
     EvaluateSettings,
     FetchSettings,
     FoldsSettings,
+    ImagesSettings,
     SplitSettings,
     StatusSettings,
     TrainSettings,
@@ -65,8 +68,9 @@ def test_every_flag_is_in_the_readme_and_in_the_config():
         for page in (README, training):
             assert f"--{name}" in page or f"--no-{name}" in page, name
     fetching = (FetchSettings, FoldsSettings, VerifySettings, StatusSettings)
+    finding = (ImagesSettings, CandidateTrainSettings, CandidateScanSettings)
     for item in (
-        field for kind in (SplitSettings, CheckSettings, CompareSettings, *fetching) for field in fields(kind)
+        field for kind in (SplitSettings, CheckSettings, CompareSettings, *fetching, *finding) for field in fields(kind)
     ):
         assert item.metadata["positional"] or f"--{item.name.replace('_', '-')}" in README, item.name
 

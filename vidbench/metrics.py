@@ -84,6 +84,34 @@ def accuracy_of_surest(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
     return np.cumsum(np.asarray(hits)[order]) / np.arange(1, len(order) + 1)
 
 
+def reliability(confidence: np.ndarray, hits: np.ndarray, bins: int = 10) -> list[dict]:
+    """Answers by how sure they were, in `bins` equal steps of 0…1: confidence (N,) float, hits (N,) bool.
+
+    A dict for each step that has answers: low, high (its bounds), videos (how many answers), confidence (their mean),
+    accuracy. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
+    confidence, hits = np.asarray(confidence, float), np.asarray(hits, float)
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    found = []
+    for step in range(bins):
+        inside = place == step
+        if inside.any():
+            means = {"confidence": float(confidence[inside].mean()), "accuracy": float(hits[inside].mean())}
+            found.append({"low": step / bins, "high": (step + 1) / bins, "videos": int(inside.sum()), **means})
+    return found
+
+
+def calibration_error(steps: list[dict]) -> float:
+    """The mean distance of confidence and accuracy over the steps of `reliability`, each weighed by its answers.
+
+    >>> answers = reliability(np.array([0.95, 0.91, 0.62]), np.array([True, False, False]))
+    >>> round(calibration_error(answers), 4)  # (2 |0.93 - 0.5| + |0.62 - 0|) / 3
+    0.4933
+    """
+    answers = sum(step["videos"] for step in steps)
+    return sum(step["videos"] * abs(step["confidence"] - step["accuracy"]) for step in steps) / max(1, answers)
+
+
 def group_bootstrap_interval(hits: np.ndarray, groups: np.ndarray, draws: int = DRAWS) -> tuple[float, float]:
     """95 % interval of mean(hits) when whole groups are drawn with replacement.
 

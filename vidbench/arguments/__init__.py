@@ -1,5 +1,7 @@
 """Every setting of a command, once: a frozen dataclass from which flags, argfiles and help derive."""
 
+from vidbench.arguments.candidates import CandidateScanSettings, CandidateTrainSettings
+from vidbench.arguments.candidates_images import ImagesSettings
 from vidbench.arguments.check import CheckSettings
 from vidbench.arguments.compare import CompareSettings
 from vidbench.arguments.evaluate import EvaluateSettings, PredictSettings
@@ -9,12 +11,15 @@ from vidbench.arguments.split import SplitSettings
 from vidbench.arguments.train import TrainSettings
 
 __all__ = [
+    "CandidateScanSettings",
+    "CandidateTrainSettings",
     "CheckSettings",
     "CompareSettings",
     "DataSettings",
     "EvaluateSettings",
     "FetchSettings",
     "FoldsSettings",
+    "ImagesSettings",
     "LoadingSettings",
     "ModelSettings",
     "PredictSettings",

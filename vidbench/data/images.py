@@ -28,11 +28,17 @@ class ImageFolder:
             yield index / self.fps, lambda index=index, file=file: self._read(index, file)
 
     def _read(self, index: int, file: Path) -> np.ndarray:
-        data = np.fromfile(file, np.uint8)  # OpenCV itself opens no path that is not UTF-8
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        image = read_image(file)
         if image is None:
             raise DecodeError(f"corrupt after frame {index}: {file.name} is no readable image")
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return image
+
+
+def read_image(file: Path) -> np.ndarray | None:
+    """(H, W, 3) uint8 RGB of a JPEG or PNG file; None for one that cannot be decoded."""
+    data = np.fromfile(file, np.uint8)  # OpenCV itself opens no path that is not UTF-8
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def frame_files(folder: Path) -> list[Path]:

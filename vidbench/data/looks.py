@@ -88,16 +88,26 @@ def look(video: Video, frames_fps: float = 25.0) -> Looks:
     return Looks(
         info=seen.info,
         times=seen.times,
-        hashes=_hashes(gray),
-        mirrored=_hashes(gray[:, :, ::-1]),
-        black=np.percentile(gray, 99, axis=(1, 2)) <= BLACK_LEVEL,
-        plain=gray.std(axis=(1, 2)) < PLAIN_CONTRAST,
+        hashes=frame_hashes(gray),
+        mirrored=frame_hashes(gray[:, :, ::-1]),
+        black=is_black(gray),
+        plain=is_plain(gray),
         change=int(cv2.absdiff(gray, np.broadcast_to(gray[0], gray.shape).copy()).max()),
     )
 
 
-def _hashes(gray: np.ndarray) -> np.ndarray:
-    """(F, 64, 64) uint8 → (F, 32) uint8."""
+def is_black(gray: np.ndarray) -> np.ndarray:
+    """(F, 64, 64) uint8 → (F,) bool: almost no light."""
+    return np.percentile(gray, 99, axis=(1, 2)) <= BLACK_LEVEL
+
+
+def is_plain(gray: np.ndarray) -> np.ndarray:
+    """(F, 64, 64) uint8 → (F,) bool: one colour, so that the hash is noise."""
+    return gray.std(axis=(1, 2)) < PLAIN_CONTRAST
+
+
+def frame_hashes(gray: np.ndarray) -> np.ndarray:
+    """(F, 64, 64) uint8 → (F, 32) uint8: the 256 bits of each frame's `phash`."""
     import imagehash  # with SciPy it takes a second: only a worker needs it
     from PIL import Image
 

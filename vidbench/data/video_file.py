@@ -29,8 +29,8 @@ class VideoFile:
 
     def __init__(self, path: Path, start: float | None, end: float | None):
         self.path, self.start, self.end = path, start or 0.0, end if end is not None else float("inf")
-        with _opened(path) as box:
-            stream = _video_stream(box)
+        with open_video(path) as box:
+            stream = video_stream(box)
             rate = stream.average_rate or stream.guessed_rate
             self.fps = float(rate) if rate else None
             self.origin = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
@@ -105,8 +105,8 @@ class VideoFile:
 
     def _decode(self, seek: bool, needed: set[int] | None):
         index = 0
-        with _opened(self.path) as box:
-            stream = _video_stream(box)
+        with open_video(self.path) as box:
+            stream = video_stream(box)
             stream.codec_context.thread_count = 1  # the workers are the parallelism
             try:
                 if seek:
@@ -124,7 +124,7 @@ class VideoFile:
                         yield index, seconds, frame
                         index += 1
             except av.error.FFmpegError as problem:
-                raise DecodeError(f"corrupt after frame {index}: {_words(problem)}") from None
+                raise DecodeError(f"corrupt after frame {index}: {error_words(problem)}") from None
             if lost := missing_bytes(self.path, stream):
                 raise DecodeError(f"corrupt after frame {index}: the file is cut off ({lost:,} bytes missing)")
 
@@ -150,7 +150,8 @@ def to_rgb(frame: av.VideoFrame) -> np.ndarray:
     return np.rot90(image, quarter_turns) if quarter_turns else image
 
 
-def _opened(path: Path):
+def open_video(path: Path):
+    """A video file as PyAV's container; raises DecodeError where it cannot be opened."""
     try:
         # The prefix keeps names such as "-x.mp4" or "a:b.mp4" from being read as options or protocols; names that
         # are no UTF-8 cannot be handed to FFmpeg at all, so Python opens those.
@@ -159,15 +160,17 @@ def _opened(path: Path):
     except PermissionError:
         raise DecodeError("unreadable file: permission denied", "open") from None
     except (av.error.FFmpegError, OSError) as problem:
-        raise DecodeError(f"not a readable video: {_words(problem)}", "open") from None
+        raise DecodeError(f"not a readable video: {error_words(problem)}", "open") from None
 
 
-def _video_stream(box):
+def video_stream(box):
+    """The first video stream of a container; raises DecodeError where there is none."""
     if not box.streams.video:
         raise DecodeError("no video stream", "open")
     return box.streams.video[0]
 
 
-def _words(problem: Exception) -> str:
+def error_words(problem: Exception) -> str:
+    """What an error of FFmpeg or of the system says."""
     text = getattr(problem, "strerror", None) or str(problem)
     return text[:1].lower() + text[1:]

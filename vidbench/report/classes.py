@@ -1,9 +1,9 @@
 """What became of each class: accuracies, confusions, and the mistakes that a model was surest of."""
 
-import numpy as np
 import pandas as pd
 
 from vidbench import metrics
+from vidbench.metrics import calibration_error as calibration_error  # of what `calibration` gives
 from vidbench.results import StoredRun
 from vidbench.utils import canonical_label
 
@@ -86,17 +86,4 @@ def calibration(run: StoredRun, bins: int = 10) -> list[dict]:
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     """
     rows = guesses(run)
-    place = np.minimum((rows["probability"].to_numpy(float) * bins).astype(int), bins - 1)
-    found = []
-    for step in range(bins):
-        part = rows[place == step]
-        if len(part):
-            means = {"confidence": float(part["probability"].mean()), "accuracy": float(part["hit"].mean())}
-            found.append({"low": step / bins, "high": (step + 1) / bins, "videos": len(part), **means})
-    return found
-
-
-def calibration_error(steps: list[dict]) -> float:
-    """The mean distance of confidence and accuracy over the steps of `calibration`, each weighed by its videos."""
-    videos = sum(step["videos"] for step in steps)
-    return sum(step["videos"] * abs(step["confidence"] - step["accuracy"]) for step in steps) / max(1, videos)
+    return metrics.reliability(rows["probability"].to_numpy(float), rows["hit"].to_numpy(float), bins)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import sys
 
 import numpy as np
 
@@ -28,8 +29,17 @@ def quantize(model, clips: np.ndarray):
     name = model.graph.input[0].name if is_onnx else None
     feeds = [{name: clip[None]} if is_onnx else clip[None] for clip in clips]
     kept = nncf.IgnoredScope(names=[_name_last(model)])
-    with contextlib.redirect_stdout(io.StringIO()):  # bars that would stand in the middle of a report
+    with _without_bars():
         return nncf.quantize(model, nncf.Dataset(feeds), subset_size=len(feeds), ignored_scope=kept)
+
+
+def _without_bars():
+    """A context in which nothing is printed: NNCF's bars would stand in the middle of a report, or of a notebook."""
+    if "IPython" in sys.modules:
+        from IPython.utils.capture import capture_output
+
+        return capture_output()
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 def _name_last(model) -> str:

@@ -8,6 +8,7 @@ from tensorflow.core.protobuf.config_pb2 import ConfigProto
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.python.grappler import tf_optimizer  # no public way to rewrite one graph and no other
 
+from vidbench.machine import stderr_held
 from vidbench.runtimes.devices import check_precision
 from vidbench.utils import UserError
 
@@ -111,7 +112,8 @@ def _rewrite(graph_def, kept: Iterable[str], optimizer: str):
     rewrite = config.graph_options.rewrite_options
     rewrite.min_graph_nodes = -1  # small graphs too
     rewrite.optimizers.append(optimizer)
-    return tf_optimizer.OptimizeGraph(config, meta)
+    with stderr_held():  # it tells how many GPUs there are not
+        return tf_optimizer.OptimizeGraph(config, meta)
 
 
 def _as_function(graph_def, traced):

@@ -21,6 +21,7 @@ from vidbench.visualize.figures import (
 )
 from vidbench.visualize.moving import apng, captioned, save_apng, tile
 from vidbench.visualize.playing import as_pixels, bouncing_ball, playing_bars, playing_variants, shown
+from vidbench.visualize.scanning import score_curves
 from vidbench.visualize.speed import frontier
 from vidbench.visualize.story import (
     byte_bars,
@@ -95,6 +96,7 @@ __all__ = [
     "same_answer",
     "save_apng",
     "save_figure",
+    "score_curves",
     "shown",
     "stills",
     "suspect_ranks",

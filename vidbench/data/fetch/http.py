@@ -1,6 +1,6 @@
 """Requests over HTTP, and streams that go on after a dropped connection.
 
-TLS certificates are always verified, and a redirect never leads from https to http.
+TLS certificates are always verified, and a redirect leads to https or http alone, never from https to http.
 """
 
 import functools
@@ -59,8 +59,9 @@ class Changed(Unreachable):
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):
-        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
-            raise urllib.error.URLError(f"it leads from https to {newurl.split(':')[0]}")
+        before, after = (urllib.parse.urlsplit(address).scheme for address in (req.full_url, newurl))
+        if after not in ("https", "http") or (before, after) == ("https", "http"):
+            raise urllib.error.HTTPError(req.full_url, code, f"it leads from {before} to {after}", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -88,8 +89,17 @@ def _clamped(kind: type[http.client.HTTPConnection], *words, **options) -> http.
     return connection
 
 
-def request(url: str, headers: dict[str, str] | None = None, method: str = "GET"):
-    """The answer to one request, a busy server being asked again. Raises Unreachable."""
+def request(
+    url: str,
+    headers: dict[str, str] | None = None,
+    method: str = "GET",
+    tries: int = TRIES,
+    timeout: float = TIMEOUT_SECONDS,
+):
+    """The answer to one request, a busy server being asked again. Raises Unreachable.
+
+    timeout: seconds that the server may be silent
+    """
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError as problem:  # brackets that hold no IPv6 address
@@ -98,18 +108,18 @@ def request(url: str, headers: dict[str, str] | None = None, method: str = "GET"
         raise Unreachable(f"{url} is no address that begins with https:// or http://")
     address = parts._replace(path=urllib.parse.quote(urllib.parse.unquote(parts.path))).geturl()
     opener = urllib.request.build_opener(_Redirects, _Plain, _Secure)
-    for tries in range(1, TRIES + 1):
+    for tried in range(1, tries + 1):
         try:
             asked = urllib.request.Request(address, headers=headers or {}, method=method)
-            return opener.open(asked, timeout=TIMEOUT_SECONDS)
+            return opener.open(asked, timeout=timeout)
         except DROPPED as problem:
             if isinstance(problem, urllib.error.HTTPError):
                 problem.close()
             late = isinstance(getattr(problem, "reason", problem), TimeoutError)
-            if not (late or getattr(problem, "code", None) in BUSY) or tries == TRIES:
+            if not (late or getattr(problem, "code", None) in BUSY) or tried == tries:
                 raise _unreachable(url, problem) from problem
             wait = "" if late else problem.headers.get("Retry-After") or ""
-            time.sleep(min(60.0, float(wait)) if wait.isdigit() else PAUSE_SECONDS * 2 ** (tries - 1))
+            time.sleep(min(60.0, float(wait)) if wait.isdigit() else PAUSE_SECONDS * 2 ** (tried - 1))
         except UnicodeError:  # a host's name that cannot be one: empty between two dots, or too long
             raise Unreachable(f"{url} is no address: there can be no host of that name") from None
     raise AssertionError("not reached")

@@ -1,7 +1,8 @@
 """`manifest.csv`: which clips a folder holds, where each came from, and why others could not be had.
 
 Rows are appended, the last of a key counts: a process that is killed leaves at most half a row at the end, which the
-next reader leaves out and the next writer cuts off. Several processes may write at once.
+next reader leaves out and the next writer cuts off. Several processes may write at once. Images have such a table too,
+with rows of another kind (`vidbench.candidates.album`).
 """
 
 import csv
@@ -13,7 +14,7 @@ from filelock import FileLock
 
 from vidbench.utils import UserError, printable, written_whole
 
-NAME, LOCK = "manifest.csv", ".manifest.lock"
+NAME = "manifest.csv"
 STATUSES = ("ok", "bad", "failed", "gone")
 
 
@@ -42,21 +43,24 @@ class Row:
 
 
 COLUMNS = [item.name for item in fields(Row)]
-NUMBERS = {"bytes": int, "frames": int, "fps": float, "width": int, "height": int}
+NUMBERS = {int | None: int, float | None: float}
+PLACES = {"path", "file"}  # columns of what lies below the folder
 
 
 class Manifest:
     """The manifest of a folder: `rows`, {key: Row}, as far as this process has read; `add` writes one row more.
 
     `news` are the rows that were read, not written, since somebody emptied it: at first all of them.
+    kind: a dataclass of rows with `key` and `status` among texts and numbers that may be None; name: of the file
     Raises UserError for a file of that name that is no manifest, or that holds what is none.
     """
 
-    def __init__(self, folder: Path):
-        self.path = Path(folder) / NAME
-        self.rows: dict[str, Row] = {}
-        self.news: list[Row] = []
-        self._lock = FileLock(self.path.with_name(LOCK))
+    def __init__(self, folder: Path, kind: type = Row, name: str = NAME):
+        self.path = Path(folder) / name
+        self.rows: dict = {}
+        self.news: list = []
+        self._kind, self._columns = kind, [item.name for item in fields(kind)]
+        self._lock = FileLock(self.path.with_name(f".{self.path.stem}.lock"))
         self._read_bytes = 0  # of the file, that are in `rows`
         self.refresh()
 
@@ -89,12 +93,12 @@ class Manifest:
         whole = text[: text.rfind(b"\n") + 1]
         for line in csv.reader(io.StringIO(whole.decode("utf-8", "replace"), newline="")):
             if len(line) == len(names):
-                row = _row(dict(zip(names, line, strict=True)))
+                row = _row(self._kind, dict(zip(names, line, strict=True)))
                 self.rows[row.key] = row
                 self.news.append(row)
         self._read_bytes = max(self._read_bytes, len(header)) + len(whole)
 
-    def add(self, row: Row) -> None:
+    def add(self, row) -> None:
         """Append a row, whole, whoever else writes; older manifests get the columns that they lack first."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
@@ -118,31 +122,33 @@ class Manifest:
     def _is_current(self) -> bool:
         try:
             with self.path.open("rb") as file:
-                return _cells(file.readline()) == COLUMNS
+                return _cells(file.readline()) == self._columns
         except FileNotFoundError:
             return False
 
     def _write_anew(self) -> None:
-        data = _cells_line(COLUMNS) + b"".join(_line(self.rows[key]) for key in sorted(self.rows))
+        data = _cells_line(self._columns) + b"".join(_line(self.rows[key]) for key in sorted(self.rows))
         with written_whole(self.path, "wb") as file:
             file.write(data)
         self._read_bytes = len(data)
 
 
-def _row(cells: dict[str, str]) -> Row:
-    values: dict = {name: cells.get(name, "") for name in COLUMNS}
-    for name, kind in NUMBERS.items():
+def _row(kind: type, cells: dict[str, str]):
+    values: dict = {}
+    for item in fields(kind):
+        text, number = cells.get(item.name, ""), NUMBERS.get(item.type)
         try:
-            values[name] = kind(values[name])
+            values[item.name] = number(text) if number else text
         except ValueError:
-            values[name] = None
-    place = PurePosixPath(values["path"])
-    if place.is_absolute() or ".." in place.parts:  # nothing outside of the folder is ever touched
-        values["path"] = ""
-    return Row(**values)
+            values[item.name] = None
+    for name in PLACES & values.keys():
+        place = PurePosixPath(values[name])
+        if place.is_absolute() or ".." in place.parts:  # nothing outside of the folder is ever touched
+            values[name] = ""
+    return kind(**values)
 
 
-def _line(row: Row) -> bytes:
+def _line(row) -> bytes:
     values = ["" if value is None else printable(str(value)) for value in asdict(row).values()]
     return _cells_line(values)
 
