@@ -8,7 +8,7 @@ from collections import defaultdict
 
 from vidbench.candidates.openverse import AGENT
 from vidbench.candidates.stills import Refused
-from vidbench.data.fetch.http import BUSY, DROPPED, Unreachable, request
+from vidbench.data.fetch.http import BUSY, DROPPED, NoAddress, Unreachable, request
 from vidbench.utils import readable_bytes
 
 AT_ONCE = 4  # downloads from one host, whatever the number of threads
@@ -53,10 +53,10 @@ class Downloads:
         try:
             with request(url, AGENT | {"Accept-Encoding": "identity"}, tries=TRIES, timeout=silent) as response:
                 return self._read(response, end)
+        except NoAddress:
+            raise Refused("bad address", url[:200]) from None
         except Unreachable as problem:
             raise _refused(problem) from None
-        except (UnicodeError, ValueError):  # a host's name that cannot be one
-            raise Refused("bad address", url[:200]) from None
         except DROPPED as problem:
             late = isinstance(problem, TimeoutError)
             raise Refused("too slow" if late else "broke off", str(problem)[:200], again=True) from None

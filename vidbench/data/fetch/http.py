@@ -53,6 +53,10 @@ class Unreachable(UserError):
         self.status = status
 
 
+class NoAddress(Unreachable):
+    """Words that are no address of anything."""
+
+
 class Changed(Unreachable):
     """What lies at an address is not what lay there before."""
 
@@ -103,9 +107,9 @@ def request(
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError as problem:  # brackets that hold no IPv6 address
-        raise Unreachable(f"{url} is no address: {problem}") from None
+        raise NoAddress(f"{url} is no address: {problem}") from None
     if parts.scheme not in ("http", "https"):
-        raise Unreachable(f"{url} is no address that begins with https:// or http://")
+        raise NoAddress(f"{url} is no address that begins with https:// or http://")
     address = parts._replace(path=urllib.parse.quote(urllib.parse.unquote(parts.path))).geturl()
     opener = urllib.request.build_opener(_Redirects, _Plain, _Secure)
     for tried in range(1, tries + 1):
@@ -121,7 +125,7 @@ def request(
             wait = "" if late else problem.headers.get("Retry-After") or ""
             time.sleep(min(60.0, float(wait)) if wait.isdigit() else PAUSE_SECONDS * 2 ** (tried - 1))
         except UnicodeError:  # a host's name that cannot be one: empty between two dots, or too long
-            raise Unreachable(f"{url} is no address: there can be no host of that name") from None
+            raise NoAddress(f"{url} is no address: there can be no host of that name") from None
     raise AssertionError("not reached")
 
 
