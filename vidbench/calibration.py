@@ -128,8 +128,6 @@ def _candidates(settings: ModelSettings) -> tuple[str, list[Video]]:
 
 
 def _other_splits(settings: DataSettings) -> Iterator[tuple[str, list[Video]]]:
-    if settings.dataset == "demo" and settings.data_dir is None and settings.split != "train":
-        settings = replace(settings, data_dir=demo_folder(DEMO_CLIPS, settings.workers or usable_cpus()))
     for split in OTHER_SPLITS:
         if split != settings.split:
             try:
@@ -137,3 +135,6 @@ def _other_splits(settings: DataSettings) -> Iterator[tuple[str, list[Video]]]:
             except UserError:  # there is no such split, or it is not on this disk
                 continue
             yield split, [video for video in videos if video.path is not None]
+    if settings.dataset == "demo" and settings.split != "train":
+        drawn = find_dataset(settings, "train", demo_folder(DEMO_CLIPS, settings.workers or usable_cpus()))
+        yield "train", list(drawn.videos)

@@ -1,9 +1,8 @@
 """Post-training quantisation: float32 models of OpenVINO and ONNX to int8, by NNCF."""
 
 import contextlib
-import io
 import logging
-import sys
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -33,13 +32,18 @@ def quantize(model, clips: np.ndarray):
         return nncf.quantize(model, nncf.Dataset(feeds), subset_size=len(feeds), ignored_scope=kept)
 
 
-def _without_bars():
-    """A context in which nothing is printed: NNCF's bars would stand in the middle of a report, or of a notebook."""
-    if "IPython" in sys.modules:
-        from IPython.utils.capture import capture_output
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Hide NNCF's bars, which would stand in the middle of a report, or of a notebook."""
+    import rich
 
-        return capture_output()
-    return contextlib.redirect_stdout(io.StringIO())
+    console = rich.get_console()
+    before = console.quiet, console.is_jupyter
+    console.quiet, console.is_jupyter = True, False  # in a notebook its bars are widgets, quiet or not
+    try:
+        yield
+    finally:
+        console.quiet, console.is_jupyter = before
 
 
 def _name_last(model) -> str:
