@@ -91,6 +91,13 @@ def test_a_decoder_that_hangs_or_dies_costs_one_video(videos):
         assert isinstance(loader._collect(pool, videos[0], fine), Sample)
 
 
+def test_one_video_is_read_by_a_pool_that_goes_on(videos):
+    loader = VideoLoader([], SMALL)
+    with workers.worker_pool(1) as pool:
+        outcomes = [outcome(loader.load(pool, video)) for video in videos]
+    assert outcomes == [outcome(item) for item in VideoLoader(videos, SMALL)] and loader.peak_worker_memory_mb > 0
+
+
 def test_pipes_and_devices_are_no_videos(tmp_path):
     os.mkfifo(tmp_path / "pipe.mkv")
     (failure,) = VideoLoader([Video("pipe", tmp_path / "pipe.mkv")], SMALL)

@@ -41,3 +41,12 @@ def test_peak_memory_grows_with_what_is_used():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 150 < int(done.stdout) < 300
+
+
+def test_a_process_that_shares_the_machine_takes_its_part(monkeypatch):
+    monkeypatch.setattr(machine, "_most_cpus", None)
+    whole = machine.usable_cpus()
+    machine.limit_cpus(1)
+    assert machine.usable_cpus() == 1
+    machine.limit_cpus(whole + 5)
+    assert machine.usable_cpus() == whole

@@ -60,10 +60,14 @@ def on_runtime(model: "Classifier", settings: ModelSettings, videos: Sequence[Vi
     return convert(model, wanted, settings.precision, cache_folder(settings) / "converted", clips, calibration)
 
 
+def is_converted(settings: ModelSettings) -> bool:
+    """Whether the model of the settings is converted after it is loaded, unless it is a file for that runtime."""
+    return (settings.runtime or default_runtime(settings.precision)) not in ("tensorflow", "jax")
+
+
 def loaded_precision(settings: ModelSettings) -> str:
     """The precision in which the model of the settings is loaded: float32 where it is converted afterwards."""
-    runtime = settings.runtime or default_runtime(settings.precision)
-    return settings.precision if runtime in ("tensorflow", "jax") and settings.precision != "int8" else "float32"
+    return "float32" if is_converted(settings) or settings.precision == "int8" else settings.precision
 
 
 def first_clips(settings: ModelSettings, videos: Sequence[Video], protocol: Protocol, count: int) -> np.ndarray:

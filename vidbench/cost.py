@@ -2,11 +2,13 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vidbench.arguments import EvaluateSettings
 from vidbench.data.datasets import shard_of
+from vidbench.data.kinetics_facts import KINETICS_400
 from vidbench.data.load import Sample
 from vidbench.data.records import Video
 from vidbench.machine import usable_cpus
@@ -67,6 +69,24 @@ def _trial(settings: EvaluateSettings, model: "Classifier", videos: list[Video])
     began = time.perf_counter()
     list(score(model, samples))
     return decoding, (time.perf_counter() - began) / len(samples)
+
+
+def cost_table(seconds_a_clip: float, nodes: Sequence[int] = (1, 8, 64)) -> str:
+    """What scoring all of Kinetics-400 takes on so many nodes, as Markdown: computed, not measured.
+
+    seconds_a_clip: measured on one node, from files to report. The nodes are taken to share the clips evenly; their
+    start, and the wait for the last clip, are not counted.
+    """
+    rows = [
+        ["Kinetics-400, computed", "clips", *(f"{number} node{'s' * (number > 1)}" for number in nodes), "node-hours"],
+        ["---"] * (len(nodes) + 3),
+    ]
+    for split in ("val", "train"):
+        clips = KINETICS_400[split].clips
+        seconds = clips * seconds_a_clip
+        times = (readable_seconds(seconds / number) for number in nodes)
+        rows.append([split, f"{clips:,}", *times, f"{seconds / 3600:,.1f}"])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def file_bytes(video: Video) -> int:

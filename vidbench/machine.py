@@ -9,6 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_most_cpus: int | None = None  # of this process, see `limit_cpus`
+
+
+def limit_cpus(number: int) -> None:
+    """Let `usable_cpus` say at most `number` in this process: others of its kind share the machine."""
+    global _most_cpus
+    _most_cpus = number
+
 
 def usable_cpus() -> int:
     """How many processors this process may really use: the affinity mask, cut by the container's quota.
@@ -17,7 +25,7 @@ def usable_cpus() -> int:
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_quota(Path("/sys/fs/cgroup"))
-    return max(1, min(allowed, int(quota) if quota else allowed))
+    return max(1, min(allowed, int(quota) if quota else allowed, _most_cpus or allowed))
 
 
 def cgroup_quota(root: Path) -> float | None:

@@ -148,15 +148,30 @@ def evaluate(
     Every outcome is handed to `sink` as soon as it is there; it ends early once `enough()` is true. `looks` go to
     `score`: frame_order … The bar shows videos a second, failures and the running top-1 accuracy.
     """
-    rows, failed, hits, labelled = [], 0, 0, 0
-    known = {canonical_label(name) for name in model.spec.classes}
     total = len(loader) if hasattr(loader, "__len__") else None
+    outcomes = score(model, loader, **looks)
+    return collect(outcomes, model.spec.classes, top_n=top_n, total=total, progress=progress, sink=sink, enough=enough)
+
+
+def collect(
+    outcomes: Iterable[Outcome],
+    classes: tuple[str, ...],
+    *,
+    top_n: int = 5,
+    total: int | None = None,
+    progress: bool = False,
+    sink: Callable[[Outcome], None] | None = None,
+    enough: Callable[[], bool] = lambda: False,
+) -> pd.DataFrame:
+    """What `evaluate` makes of outcomes, wherever they come from; total: how many there will be, for the bar."""
+    rows, failed, hits, labelled = [], 0, 0, 0
+    known = {canonical_label(name) for name in classes}
     with tqdm(total=total, disable=not progress, unit="video", smoothing=0.1) as bar, logging_redirect_tqdm():
-        for outcome in score(model, loader, **looks):
+        for outcome in outcomes:
             if sink is not None:
                 sink(outcome)
             if isinstance(outcome, Prediction):
-                rows.append(prediction_row(outcome, model.spec.classes, top_n))
+                rows.append(prediction_row(outcome, classes, top_n))
                 if outcome.video.label is not None and canonical_label(outcome.video.label) in known:
                     labelled += 1
                     hits += canonical_label(rows[-1]["pred_1"]) == canonical_label(outcome.video.label)
@@ -167,7 +182,7 @@ def evaluate(
             bar.update()
             if enough():
                 break
-    return pd.DataFrame(rows, columns=row_names(min(top_n, len(model.spec.classes))))
+    return pd.DataFrame(rows, columns=row_names(min(top_n, len(classes))))
 
 
 def prediction_row(prediction: Prediction, classes: tuple[str, ...], top_n: int) -> dict[str, str]:

@@ -24,7 +24,7 @@ from vidbench.data.protocol import Protocol
 from vidbench.data.records import Video
 from vidbench.machine import peak_memory_mb
 from vidbench.metrics import ranking
-from vidbench.predict import evaluate, score
+from vidbench.predict import collect, evaluate, score
 from vidbench.prepare import list_videos, load_classifier, loader_of, match_classes
 from vidbench.report import Enough, confident_mistakes, environment, record_of, summary, timing_of, write_files
 from vidbench.results import RunFolder, StoredRun, hold, read_run, write_argfile
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SHOWN_FRAMES, SHOWN_SIDE = 12, 112  # of a clip in report.html
-SAME_RUN = (  # settings that make two starts the same run; batch size, workers, cache and timeouts may differ
+SAME_RUN = (  # settings that make two starts the same run; batch size, engine, workers, cache and timeouts may differ
     *("dataset", "split", "fold", "population", "classes", "seed", "shard"),
     *("precision", "runtime", "top_n", "frame_order", "distinct_frames", "frames_fps", "predict_only"),
 )
@@ -49,9 +49,14 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
     where it stopped. Raises UserError for whatever the user can mend; KeyboardInterrupt passes through, with all
     rows so far on the disk.
     """
+    here = settings.engine == "local"
+    if not here:
+        from vidbench.cluster import check_cluster
+
+        check_cluster(settings.ray_address)  # before a model is loaded
     found, videos = list_videos(settings)
     began = time.perf_counter()
-    model = model or load_classifier(settings, videos)
+    model = model or load_classifier(settings if here else _without_gpu(settings), videos)
     startup = time.perf_counter() - began
     videos, outside = match_classes(videos, found, model.spec.classes, settings.predict_only)
     record = facts(settings, model, found, outside, videos)
@@ -73,27 +78,18 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
         todo = [video for video in videos if video.video_id not in run.done and not enough.reached()]
         if run.done:
             log.info("%d of %d videos are scored already", len(run.done), len(videos))
-        loader = loader_of(settings, todo, model.spec.protocol)
         began, before = time.perf_counter(), len(run.done)
-        evaluate(
-            model,
-            loader,
-            top_n=settings.top_n,
-            progress=progress,
-            sink=enough,
-            enough=enough.reached,
-            frame_order=settings.frame_order,
-            distinct_frames=settings.distinct_frames,
-            seed=settings.seed,
-        )
+        loader = (_score_here if here else _score_on_cluster)(settings, todo, model, enough, progress)
+        waited, about = (0.0, {}) if here else (loader.startup_seconds, loader.about)
         earlier = run.earlier.get("timing", {})  # a start that was killed left none: its videos are not timed
         timing = timing_of(
-            earlier.get("seconds", 0.0) + time.perf_counter() - began,
+            earlier.get("seconds", 0.0) + time.perf_counter() - began - waited,
             earlier.get("videos", 0) + len(run.done) - before,
             model.spec.protocol.views,
-            startup_seconds=startup,
+            startup_seconds=startup + waited,
             peak_memory_mb={"process": peak_memory_mb(), "largest_worker": loader.peak_worker_memory_mb},
             cache={name: earlier.get("cache", {}).get(name, 0) + more for name, more in loader.cache_counts.items()},
+            **({"cluster": about} if about else {}),
         )
         if loader.cache_problem:
             record["dataset"]["notes"].append(f"clips were not cached ({loader.cache_problem})")
@@ -101,6 +97,31 @@ def evaluate_run(settings: EvaluateSettings, progress: bool = False, model: "Cla
         stored = read_run(folder)
         write_files(stored, mistake_clips(settings, stored, videos))
     return report | {"folder": str(folder)}
+
+
+def _without_gpu(settings: EvaluateSettings) -> EvaluateSettings:
+    """The settings for the model that only the driver has: the GPUs are for Ray's model workers."""
+    return replace(settings, cuda=False, gpus_per_worker=None)
+
+
+def _score_here(settings: EvaluateSettings, videos: list[Video], model: "Classifier", enough: Enough, progress: bool):
+    """Score the videos in this process; returns the loader that read them."""
+    loader = loader_of(settings, videos, model.spec.protocol)
+    looks = {name: getattr(settings, name) for name in ("frame_order", "distinct_frames", "seed")}
+    evaluate(model, loader, top_n=settings.top_n, progress=progress, sink=enough, enough=enough.reached, **looks)
+    return loader
+
+
+def _score_on_cluster(
+    settings: EvaluateSettings, videos: list[Video], model: "Classifier", enough: Enough, progress: bool
+):
+    """Score the videos over Ray; returns the scorer, which tells what a loader tells."""
+    from vidbench.cluster import ClusterScorer
+
+    scorer = ClusterScorer(settings, videos, model, enough.reached)
+    with contextlib.closing(iter(scorer)) as outcomes:
+        collect(outcomes, model.spec.classes, top_n=settings.top_n, total=len(scorer), progress=progress, sink=enough)
+    return scorer
 
 
 def report_now(folder: Path) -> tuple[dict, str]:
@@ -183,7 +204,7 @@ def run_name(settings: EvaluateSettings, model_name: str) -> str:
 
 
 def identity_of(settings: EvaluateSettings, model: "Classifier") -> dict:
-    """What makes two starts the same run. Batch size, workers, cache and timeouts are not part of it."""
+    """What makes two starts the same run. Batch size, engine, workers, cache and timeouts are not part of it."""
     identity = {name: _plain(getattr(settings, name)) for name in SAME_RUN}
     for name in ("list", "exclude_ids", "label_map", "csv", "gt_csv", "annotations"):
         path = getattr(settings, name)

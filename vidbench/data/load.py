@@ -13,7 +13,7 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-from pebble import ProcessExpired
+from pebble import ProcessExpired, ProcessPool
 
 from vidbench.data import cache, sampling
 from vidbench.data.datasets import ROOT, load_dataset, select
@@ -55,7 +55,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Failure:
-    """A video without a prediction: at which stage it failed ("find", "open", "decode", "sample") and why."""
+    """A video without a prediction: at which stage it failed ("find", "open", "decode", "sample", "score") and why."""
 
     video: Video
     stage: str
@@ -136,6 +136,10 @@ class VideoLoader:
             finally:
                 pool.stop()
                 pool.join()
+
+    def load(self, pool: ProcessPool, video: Video) -> Sample | Failure:
+        """One video, read by a pool that `worker_pool` made."""
+        return self._collect(pool, video, self._schedule(pool, video, self.cache_dir))
 
     def _schedule(self, pool, video: Video, cache_dir: Path | None, handover: Path | None = None) -> Future | None:
         if video.path is None:

@@ -41,7 +41,7 @@ def count(listed: int, predictions: pd.DataFrame, failures: pd.DataFrame, videos
     return {
         "listed": listed,
         "found": len(predictions) + len(failures) - int(stages.get("find", 0)),
-        "decoded": len(predictions) + int(stages.get("sample", 0)),
+        "decoded": len(predictions) + int(stages.get("sample", 0)) + int(stages.get("score", 0)),
         "scored": len(predictions),
         "failed": len(failures),
         "unlabelled": int((predictions["label"] == "").sum()),

@@ -4,6 +4,8 @@ from vidbench.data.protocol import Protocol, protocol_in_words
 from vidbench.report.verdict import row_in_words, verdict_line
 from vidbench.utils import readable_bytes
 
+CLUSTER = {"model_workers": "model worker", "nodes": "node"}
+
 
 def table(report: dict) -> str:
     """The report as the lines that a run prints at its end."""
@@ -31,6 +33,7 @@ def table(report: dict) -> str:
     if timing.get("videos"):
         lines.append(
             f"  time       {timing['seconds']:.1f} s, {timing['videos_per_second']:.2f} videos/s{_from_cache(timing)}"
+            f"{_cluster(report)}"
         )
     lines.append(f"  verdict    {verdict_line(report)}")
     return "\n".join(lines)
@@ -113,7 +116,7 @@ def methods(report: dict) -> str:
         f"We used vidbench at commit {environment['commit'] or 'unknown'} with Python {environment['python']}, "
         f"TensorFlow {environment.get('tensorflow', '–')}, Keras {environment.get('keras', '–')}, NumPy "
         f"{environment['numpy']}, OpenCV {environment.get('opencv', '–')} and PyAV {environment.get('av', '–')} on "
-        f"{environment['usable_cpus']} processors ({environment['cpu']}).",
+        f"{environment['usable_cpus']} processors ({environment['cpu']}){_cluster(report)}.",
         *_published_sentence(report),
     ]
     return " ".join(words)
@@ -128,6 +131,15 @@ def _converted(model: dict) -> str:
         f", converted from TensorFlow{calibrated}; on {told['clips']} clips its logits differ by at most "
         f"{told['largest_error']:.1g} of their spread"
     )
+
+
+def _cluster(report: dict) -> str:
+    """What a run over Ray had beside the machine that it was started on."""
+    size = report["timing"].get("cluster")
+    if not size:
+        return ""
+    workers, nodes = (f"{size[name]} {word}{'s' * (size[name] != 1)}" for name, word in CLUSTER.items())
+    return f", {workers} on {nodes} of Ray"
 
 
 def _unlabelled(counts: dict) -> str:
