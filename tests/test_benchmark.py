@@ -1,11 +1,18 @@
+import argparse
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import drawn_scene, moving_square, solid, write_video
 
+from vidbench.benchmark import frontier
+from vidbench.benchmark.pipeline import link_clips
 from vidbench.benchmark.prototype import prototype_run
+from vidbench.benchmark.timing import run_script
+from vidbench.utils import UserError
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,15 +68,50 @@ def test_every_runtime_and_precision_on_the_same_clips(tmp_path):
 
 def test_words_that_no_part_knows_are_refused():
     done = benchmark("models", "--precision", "int8")
-    assert done.returncode == 2 and "unrecognized arguments: --precision int8" in done.stderr
+    assert done.returncode == 2 and "unrecognized arguments: --precision" in done.stderr
     done = benchmark("frontier", "--precision", "half")
     assert done.returncode == 1 and done.stderr.startswith("error: --precision must be")
 
 
-def test_the_benchmark_refuses_clips_that_are_none(tmp_path):
-    words = [sys.executable, "scripts/benchmark.py", "pipeline", str(tmp_path / "gone.mp4")]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+@pytest.mark.parametrize("part", ["pipeline", "cache", "gpu"])
+def test_the_benchmark_refuses_clips_that_are_none(tmp_path, part):
+    done = benchmark(part, str(tmp_path / "gone.mp4"))
     assert done.returncode == 1 and done.stderr == f"error: no such clip: {tmp_path / 'gone.mp4'}\n"
+
+
+@pytest.mark.parametrize("words", [("--frames", "8,x"), ("--frames", "0"), ("--figure", "a.txt")])
+def test_wrong_words_for_the_frontier_are_told_before_it_measures(tmp_path, words):
+    wanted = argparse.Namespace(rest=[], frames=None, figure=None, random=False, rounds=1)
+    setattr(wanted, words[0][2:], Path(words[1]) if words[0] == "--figure" else words[1])
+    with pytest.raises(UserError, match=rf"^{words[0]} must "):
+        next(frontier.table(wanted, tmp_path))
+
+
+def test_the_frontier_shows_the_frames_that_are_asked_for(settings):
+    """The brightest colour of a video that turns from red to blue, in either order of its frames."""
+    frames = np.concatenate([solid((200, 0, 0), 4), solid((0, 0, 220), 4)])
+    for number in range(3):
+        write_video(settings.data_dir / "val" / "red" / f"{number}.mkv", frames)
+    shown = replace(settings, frame_order="frozen", classes=("red",))
+    (row, *_), _ = frontier.measure(shown, 1)
+    normal, _ = frontier.measure(replace(shown, frame_order="normal"), 1)
+    assert np.ptp(normal[0].logits[:, 0], axis=1).min() > 0
+    assert not np.allclose(row.logits, normal[0].logits)
+    half, _ = frontier.measure(replace(shown, shard=(1, 3)), 1)
+    assert len(half[0].logits) == 1
+
+
+def test_a_process_that_fails_is_told_in_one_line():
+    with pytest.raises(UserError, match=r"it ended with 3$"):
+        run_script(["-c", "raise SystemExit(3)"])
+    with pytest.raises(UserError, match=r"ValueError: why$"):
+        run_script(["-c", "raise ValueError('why')"])
+
+
+def test_clips_of_one_name(tmp_path):
+    clips = [write_video(tmp_path / name / "a.mkv", solid((9, 9, 9))) for name in ("x", "y")]
+    link_clips(clips, 2, tmp_path / "data")
+    assert len(list((tmp_path / "data" / "val" / "clips").iterdir())) == 4
 
 
 def test_the_architectures_side_by_side():

@@ -30,7 +30,8 @@ def test_the_cache_in_tables(tmp_path):
     assert cells(text, "without a cache")[2:] == ["–", "–"]
     assert cells(text, "first pass, writing the cache")[2:] == ["0%", "–"]
     assert cells(text, "second pass")[2:] == ["100%", "–"]
-    assert cells(text, "second pass, a limit of half the bytes")[2] == "0%"  # each goes before its turn comes
+    hits = cells(text, "second pass, a limit of half the bytes")[2]
+    assert hits in ("0%", "17%")  # each goes before its turn comes, but for one where the workers finish out of turn
     assert cells(text, "a third, in the reverse order")[2] in ("17%", "33%", "50%")  # at most 3 of 6 fit
     assert "6 clips a pass, 295." in text  # kB: 8 frames of 96 × 128 × 3 bytes and a footer
     for precision in ("float32", "bfloat16"):

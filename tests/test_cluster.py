@@ -302,7 +302,7 @@ def test_a_video_that_one_node_does_not_see_says_so(alone, tmp_path):
         ("gone.mkv", "missing file"),
     ):
         video = Video(name, tmp_path / name)
-        told = Told(Failure(video, "find", "missing file"), "seven", 99, None)
+        told = Told(Failure(video, "find", "missing file"), "seven", 99, None, {})
         alone._decoding[told] = driver._Job(video)
         alone._take_decoded(told)
         assert alone._ready.pop() == Failure(video, "find", reason)

@@ -1,6 +1,8 @@
 """Converted models give TensorFlow's logits, are made once, and are never calibrated with what is scored."""
 
 import logging
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,12 +16,13 @@ from test_export import SAME, SPEC, small_network, thin_classifier
 
 from vidbench import convert as conversion
 from vidbench.arguments import EvaluateSettings, PredictSettings
-from vidbench.calibration import find_calibration, loaded_precision, on_runtime
+from vidbench.calibration import find_calibration, on_runtime
 from vidbench.convert import Calibration, agreement, convert
+from vidbench.data.records import Video
 from vidbench.export import export_model
 from vidbench.models import load_model, network_classifier
 from vidbench.models.registry import ARCHITECTURES
-from vidbench.prepare import list_videos
+from vidbench.prepare import list_videos, load_classifier
 from vidbench.results import read_report
 from vidbench.run import evaluate_run, predict_files
 from vidbench.runtimes import devices, on_jax
@@ -48,7 +51,7 @@ def clips():
 @pytest.fixture(scope="module")
 def calibration():
     others = np.random.default_rng(1).integers(0, 256, (6, 4, 16, 12, 3), dtype=np.uint8)
-    return Calibration("6 clips of noise", "noise", lambda: others)
+    return Calibration("noise", "noise", lambda: others)
 
 
 def feeding(operation):
@@ -97,7 +100,7 @@ def test_int8_calculates_in_int8_but_for_the_logits(classifier, clips, calibrati
 
 def test_a_conversion_is_made_and_checked_once(classifier, clips, tmp_path, monkeypatch):
     first = convert(classifier, "openvino", "float32", tmp_path, lambda: clips)
-    monkeypatch.setitem(conversion.WRITERS, "openvino", lambda *anything: never())
+    monkeypatch.setattr(conversion, "_built", lambda *anything: never())
     again = convert(classifier, "openvino", "float32", tmp_path, never)
     assert again.conversion == first.conversion
     np.testing.assert_array_equal(again(clips), first(clips))
@@ -106,6 +109,82 @@ def test_a_conversion_is_made_and_checked_once(classifier, clips, tmp_path, monk
     monkeypatch.setattr(conversion, "cpu_name", lambda: "another processor")
     convert(classifier, "openvino", "float32", tmp_path, lambda: checked.append(1) or clips)
     assert checked == [1, 1]
+
+
+def flipped(place):
+    path = place / "model.bin"
+    path.write_bytes(bytes(255 - byte for byte in path.read_bytes()))
+
+
+def truncated(place):
+    path = place / "model.bin"
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def without_model(place):
+    (place / "model.xml").unlink()
+
+
+def half_a_record(place):
+    path = place / "conversion.json"
+    path.write_text(path.read_text()[:30])
+
+
+def no_record_at_all(place):
+    (place / "conversion.json").write_text("[]")
+
+
+@pytest.mark.parametrize("damage", [flipped, truncated, without_model, half_a_record, no_record_at_all])
+def test_a_damaged_conversion_is_made_anew(classifier, clips, tmp_path, damage):
+    first = convert(classifier, "openvino", "float32", tmp_path, lambda: clips)
+    wanted = first(clips)
+    (place,) = tmp_path.iterdir()
+    damage(place)
+    again = convert(classifier, "openvino", "float32", tmp_path, lambda: clips)
+    np.testing.assert_array_equal(again(clips), wanted)
+    assert again.conversion == first.conversion
+    assert list(tmp_path.iterdir()) == [place]
+    convert(classifier, "openvino", "float32", tmp_path, never)  # whole again
+
+
+def test_where_another_process_was_faster_its_conversion_stays(classifier, clips, tmp_path, monkeypatch):
+    built = conversion._built
+
+    def slow(*words):
+        monkeypatch.setattr(conversion, "_built", built)
+        convert(classifier, "onnxruntime", "float32", tmp_path, lambda: clips)
+        return built(*words)
+
+    monkeypatch.setattr(conversion, "_built", slow)
+    converted = convert(classifier, "onnxruntime", "float32", tmp_path, never)
+    np.testing.assert_allclose(converted(clips), classifier(clips), atol=1e-5)
+    assert len(list(tmp_path.iterdir())) == 1 and converted.conversion["not_kept"] is None
+
+
+@pytest.mark.parametrize("runtime", BOTH)
+def test_a_conversion_that_cannot_be_kept_is_used_all_the_same(classifier, clips, tmp_path, runtime, caplog):
+    (tmp_path / "file").write_text("no folder")
+    converted = convert(classifier, runtime, "float32", tmp_path / "file" / "converted", lambda: clips)
+    np.testing.assert_allclose(converted(clips), classifier(clips), atol=1e-5)
+    assert "Not a directory" in converted.conversion["not_kept"] and "each start makes it anew" in caplog.text
+
+
+def test_the_report_notes_a_conversion_that_was_not_kept(settings, two_splits):
+    (two_splits / "file").write_text("no folder")
+    report = evaluate_run(replace(settings, runtime="openvino", cache_dir=two_splits / "file" / "cache"))
+    assert report["metrics"]["top1"]["value"] == 1.0
+    assert any(note.startswith("the converted model was not kept (") for note in report["dataset"]["notes"])
+
+
+def test_another_network_with_the_same_weights_is_another_conversion(clips, tmp_path):
+    """Published weights have the checkpoint's digest, whatever our code makes of it."""
+    for activation in ("relu", "tanh"):
+        network = small_network()
+        logits = keras.layers.Activation(activation, name="last")(network.output)
+        model = network_classifier(keras.Model(network.input, logits), SPEC, weights_sha256="the same")
+        converted = convert(model, "onnxruntime", "float32", tmp_path, lambda: clips)
+        np.testing.assert_allclose(converted(clips), model(clips), atol=1e-5)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_other_content_is_another_conversion(classifier, clips, calibration, tmp_path):
@@ -203,18 +282,42 @@ def test_calibration_takes_another_split_and_nothing_that_is_scored(two_splits, 
     wanted = replace(settings, precision="int8", data_dir=two_splits, cache_dir=two_splits / "cache")
     scored = list_videos(wanted)[1]
     found = find_calibration(wanted, scored, model.spec.protocol)
-    assert found.title == "3 clips of folder train"
+    assert found.title == "folder train"
     assert sorted(clip[0, 0, 0].tolist() for clip in found.clips()) == [[0, 20, 255], [30, 255, 20], [255, 30, 60]]
     fewer = find_calibration(wanted, scored[:0], model.spec.protocol)  # where nothing of val is scored
-    assert fewer.title == "4 clips of folder train" and fewer.key != found.key
+    assert len(fewer.clips()) == 4 and fewer.key != found.key
     own = two_splits / "elsewhere"
     own.mkdir()
     write_video(own / "bars.mkv", moving_square(8))
     (own / "note.txt").write_text("no video")
     named = find_calibration(replace(wanted, calibration_dir=own), scored, model.spec.protocol)
-    assert named.title == f"1 clips of {own}"
-    with pytest.raises(UserError, match=r"all 9 of .* are scored: --calibration-dir DIR"):
+    assert named.title == str(own) and len(named.clips()) == 1
+    with pytest.raises(UserError, match=r"all 9 of .* are scored, or not here: --calibration-dir DIR"):
         find_calibration(replace(wanted, calibration_dir=two_splits / "val"), scored, model.spec.protocol)
+
+
+def test_copies_and_other_parts_of_what_is_scored_do_not_calibrate(tmp_path):
+    """A name as Kinetics, UCF101 and HMDB51 have them tells the recording, a copy's content what it is."""
+    scored, own = [], tmp_path / "own"
+    for number, (name, group) in enumerate(
+        (("a_bcdefghij_000001_000011", "a_bcdefghij"), ("v_Swing_g01_c01", "Swing_g01"))
+    ):
+        path = write_video(tmp_path / "val" / f"{name}.mkv", solid((9 * number, 0, 0)))
+        scored.append(Video(name, path, group=group))
+    for name in ("a_bcdefghij_000050_000060", "v_Swing_g01_c04", "v_Swing_g02_c01", "other"):
+        write_video(own / f"{name}.mkv", solid((0, 0, len(name))))
+    shutil.copy(scored[0].path, own / "renamed.mkv")
+    os.link(scored[1].path, own / "linked.mkv")
+    wanted = PredictSettings(precision="int8", calibration_dir=own, cache_dir=tmp_path / "cache")
+    protocol = replace(SPEC.protocol, resize="exact", resize_to=(8, 8), crop=None)
+    assert sorted(find_calibration(wanted, scored, protocol).clips()[:, 0, 0, 0, 2]) == [5, 15]
+
+
+def test_a_broken_calibration_video_is_not_counted(settings, two_splits):
+    (two_splits / "train" / "red" / "broken.mkv").write_bytes(b"no video")
+    report = evaluate_run(replace(settings, data_dir=two_splits, cache_dir=two_splits / "cache", precision="int8"))
+    told = read_report(Path(report["folder"]))["model"]["conversion"]
+    assert told["calibration"] == "3 clips of folder train"
 
 
 def test_no_clips_to_calibrate_with(settings, color_folder, tmp_path):
@@ -235,7 +338,7 @@ def test_no_clips_to_calibrate_with(settings, color_folder, tmp_path):
 def test_the_demo_is_calibrated_with_drawn_clips_of_its_train_split(tmp_path):
     wanted = EvaluateSettings(precision="int8", calibration_clips=3, cache_dir=tmp_path)
     found = find_calibration(wanted, list_videos(wanted)[1], load_model("demo").spec.protocol)
-    assert found.title == "3 clips of demo train" and found.clips().shape == (3, 16, 96, 128, 3)
+    assert found.title == "demo train" and found.clips().shape == (3, 16, 96, 128, 3)
 
 
 @pytest.mark.parametrize(
@@ -289,6 +392,26 @@ def test_a_runtime_that_cannot_run_the_model(color_model, tmp_path):
     assert on_runtime(onnx, EvaluateSettings(runtime="onnxruntime"), []) is onnx
 
 
+def test_a_network_on_jax_says_how_it_is_converted(color_model, monkeypatch):
+    model = load_model(color_model)
+    monkeypatch.setattr(model, "runtime", "jax")
+    with pytest.raises(UserError, match=r"not on openvino in float32; without KERAS_BACKEND=jax it can be$"):
+        on_runtime(model, EvaluateSettings(runtime="openvino"), [])
+
+
+def test_a_precision_without_gain_is_warned_of_once(settings, caplog, monkeypatch):
+    monkeypatch.setattr(devices, "has_arithmetic", lambda precision: precision == "float32")
+    load_classifier(replace(settings, runtime="openvino", precision="bfloat16"), list_videos(settings)[1])
+    assert caplog.text.count("this CPU has no bfloat16 arithmetic") == 1
+
+
+def test_a_refusal_is_one_line():
+    words = [sys.executable, "scripts/evaluate.py", "--runtime", "tensorflow", "--precision", "int8"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "error: tensorflow does not run in int8: choose the runtime openvino or onnxruntime\n"
+
+
 def test_the_precision_in_which_a_model_is_loaded():
     for words, wanted in (
         ({}, "float32"),
@@ -297,7 +420,7 @@ def test_the_precision_in_which_a_model_is_loaded():
         ({"precision": "int8"}, "float32"),
         ({"precision": "bfloat16", "runtime": "jax"}, "bfloat16"),
     ):
-        assert loaded_precision(EvaluateSettings(**words)) == wanted
+        assert EvaluateSettings(**words).loaded_precision == wanted
 
 
 def test_the_script_starts_jax_itself(tmp_path):

@@ -74,4 +74,4 @@ except UserError as problem:
     wanted = gflop(load_model("demo"), 8, (96, 128))
     assert [float(number) for number in counted] == pytest.approx([wanted, wanted])
     assert lines[2] == "logits float32 {'bfloat16'}"
-    assert lines[3] == "precision must be one of float32, bfloat16, got 'int4'"
+    assert lines[3] == "precision must be one of float32, bfloat16, int8, got 'int4'"

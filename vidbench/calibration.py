@@ -2,15 +2,17 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vidbench.arguments import DataSettings, ModelSettings
-from vidbench.convert import Calibration, convert, default_runtime
+from vidbench.convert import Calibration, convert
 from vidbench.data.cache import identity
 from vidbench.data.datasets import select
 from vidbench.data.datasets.demo import demo_folder
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 CHECKED_CLIPS = 4
 OTHER_SPLITS = ("train", "val", "test")  # in the order in which they are looked for calibration clips
+MOST_WORDS = 24  # of a file's name that are looked at
 DEMO_CLIPS = 64  # of the demo's train split, drawn where int8 needs them
 
 log = logging.getLogger(__name__)
@@ -39,15 +42,16 @@ def on_runtime(model: "Classifier", settings: ModelSettings, videos: Sequence[Vi
     videos: those to be scored; a few of them are what a conversion is checked with, int8 is calibrated with others.
     Raises UserError for a runtime that cannot run it, and see `convert`.
     """
-    wanted = settings.runtime or (
-        default_runtime(settings.precision) if model.runtime == "tensorflow" else model.runtime
-    )
+    usual = settings.converted_to if model.runtime == "tensorflow" else None
+    wanted = settings.runtime or usual or model.runtime
     if wanted == model.runtime and model.precision == settings.precision:
         return model
     check_precision(settings.precision, wanted)
     if model.runtime != "tensorflow" or wanted == "tensorflow":
+        hint = "; without KERAS_BACKEND=jax it can be" if model.runtime == "jax" else ""
         raise UserError(
             f"{model.spec.name} runs on {model.runtime} in {model.precision}, not on {wanted} in {settings.precision}"
+            f"{hint}"
         )
     if wanted == "jax":
         why = "is no Keras network" if model.network is None else "was loaded for TensorFlow: set KERAS_BACKEND=jax"
@@ -58,16 +62,6 @@ def on_runtime(model: "Classifier", settings: ModelSettings, videos: Sequence[Vi
         return first_clips(settings, videos, model.spec.protocol, CHECKED_CLIPS)
 
     return convert(model, wanted, settings.precision, cache_folder(settings) / "converted", clips, calibration)
-
-
-def is_converted(settings: ModelSettings) -> bool:
-    """Whether the model of the settings is converted after it is loaded, unless it is a file for that runtime."""
-    return (settings.runtime or default_runtime(settings.precision)) not in ("tensorflow", "jax")
-
-
-def loaded_precision(settings: ModelSettings) -> str:
-    """The precision in which the model of the settings is loaded: float32 where it is converted afterwards."""
-    return "float32" if is_converted(settings) or settings.precision == "int8" else settings.precision
 
 
 def first_clips(settings: ModelSettings, videos: Sequence[Video], protocol: Protocol, count: int) -> np.ndarray:
@@ -90,28 +84,55 @@ def first_clips(settings: ModelSettings, videos: Sequence[Video], protocol: Prot
 def find_calibration(settings: ModelSettings, scored: Sequence[Video], protocol: Protocol) -> Calibration:
     """The clips that int8 is calibrated with: of `--calibration-dir`, else of another split of the same data set.
 
-    No video that is scored, and none of its recording, is among them. Raises UserError where there are none.
+    No video that is scored is among them, nor a copy of one, nor one of its recording. Raises UserError where there
+    are none.
     """
     title, found = _candidates(settings)
-    ids = {video.video_id for video in scored} | {video.group for video in scored if video.group}
+    cache = cache_folder(settings)
     places = {video.path.resolve() for video in scored if video.path}
+    recordings = {name for video in scored for name in (video.video_id, video.group) if name}
     free = [
         video
         for video in found
-        if video.path.exists() and not {video.video_id, video.group} & ids and video.path.resolve() not in places
+        if video.path.exists() and not _recordings(video) & recordings and video.path.resolve() not in places
     ]
-    count = settings.calibration_clips
-    chosen = select(free, num_videos=count, seed=settings.seed)
+    is_copy = _copies_of(scored, cache)
+    others = (video for video in select(free, seed=settings.seed) if not is_copy(video))
+    chosen = list(islice(others, settings.calibration_clips))
     if not chosen:
-        why = f"all {len(found)} of {title} are scored" if found else f"there are none in {title}"
+        why = f"all {len(found)} of {title} are scored, or not here" if found else f"there are none in {title}"
         raise UserError(f"int8 needs clips to calibrate with, other ones than are scored; {why}: --calibration-dir DIR")
     if len(found) > len(free):
         log.info("%d videos of %s are scored, or not here: not calibrated with", len(found) - len(free), title)
-    known = [identity(video.path, cache_folder(settings)) for video in chosen]
+    known = [identity(video.path, cache) for video in chosen]
     key = hashlib.sha256(" ".join([*known, repr(protocol)]).encode()).hexdigest()
-    return Calibration(
-        f"{len(chosen)} clips of {title}", key, lambda: first_clips(settings, chosen, protocol, len(chosen))
-    )
+    return Calibration(title, key, lambda: first_clips(settings, chosen, protocol, len(chosen)))
+
+
+def _recordings(video: Video) -> set[str]:
+    """What may name the recording of a video; of a file of no data set, any words of its name that stand together.
+
+    Kinetics' clips begin with the id of theirs, UCF101's hold class and gNN, HMDB51's begin with the source's name.
+    """
+    if video.group:
+        return {video.video_id, video.group}
+    words = video.path.stem.split("_")
+    ends = combinations(range(min(len(words), MOST_WORDS) + 1), 2)
+    return {video.video_id, *("_".join(words[first:last]) for first, last in ends)}
+
+
+def _copies_of(scored: Sequence[Video], cache: Path) -> Callable[[Video], bool]:
+    """What tells whether a file has the bytes of one that is scored; only files of the same size are read."""
+    sizes = defaultdict(list)
+    for video in scored:
+        if video.path and video.path.is_file():
+            sizes[video.path.stat().st_size].append(video.path)
+
+    def is_copy(video: Video) -> bool:
+        same = sizes[video.path.stat().st_size] if video.path.is_file() else []
+        return bool(same) and identity(video.path, cache) in {identity(path, cache) for path in same}
+
+    return is_copy
 
 
 def _candidates(settings: ModelSettings) -> tuple[str, list[Video]]:

@@ -23,7 +23,7 @@ TRIAL_CLIPS = 4
 
 
 def dry_run(settings: EvaluateSettings) -> str:
-    """What a run would cost, from a few clips of it; nothing is written."""
+    """What a run would cost, from a few clips of it; nothing is written but the converted model, if any."""
     found, videos = list_videos(settings)
     model = load_classifier(settings, videos)
     from vidbench.runtimes import device_name  # after the model: TensorFlow takes seconds to import

@@ -91,7 +91,6 @@ def load_classifier(settings: ModelSettings, videos: Sequence[Video] = ()) -> "C
     videos: those to be scored; a conversion to another runtime is checked with some of them, and never calibrated
         with any
     """
-    from vidbench.calibration import loaded_precision, on_runtime
     from vidbench.models import load_model  # TensorFlow takes seconds to import: not before the data is found
     from vidbench.runtimes import hide_gpus
 
@@ -104,7 +103,7 @@ def load_classifier(settings: ModelSettings, videos: Sequence[Video] = ()) -> "C
         settings.model_name,
         weights=settings.weights,
         classes=classes,
-        precision=loaded_precision(settings),
+        precision=settings.loaded_precision,
         value_range=settings.value_range,
     )
     model.set_batch_size(settings.batch_size)
@@ -115,6 +114,8 @@ def load_classifier(settings: ModelSettings, videos: Sequence[Video] = ()) -> "C
         raise UserError(f"--distinct-frames {settings.distinct_frames}: a view has {protocol.num_frames} frames")
     model.spec = model.spec.with_protocol(protocol)
     model.check_view(protocol.num_frames, protocol.frame_size)
+    from vidbench.calibration import on_runtime  # after the models: they hold back what TensorFlow says at first
+
     return on_runtime(model, settings, videos)
 
 

@@ -230,6 +230,8 @@ def facts(settings: EvaluateSettings, model: "Classifier", found: Dataset, outsi
     notes = list(found.notes)
     if settings.dataset == "frames" or _has_folders_of_frames(found):
         notes.append(f"frames are taken to run at {settings.frames_fps:g} a second (assumed)")
+    if problem := model.conversion.get("not_kept"):
+        notes.append(f"the converted model was not kept ({problem})")
     spec = model.spec
     above = list(Path(settings.data_dir).resolve().parents[:2]) if settings.data_dir else []
     return {

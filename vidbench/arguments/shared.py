@@ -141,6 +141,17 @@ class ModelSettings(LoadingSettings):
             above(self, name, 0)
 
     @property
+    def converted_to(self) -> str | None:
+        """The runtime that a model of TensorFlow is converted to; None where TensorFlow, or JAX, runs it itself."""
+        runtime = self.runtime or ("openvino" if self.precision == "int8" else None)
+        return None if runtime in ("tensorflow", "jax") else runtime
+
+    @property
+    def loaded_precision(self) -> str:
+        """The precision in which a model is loaded: float32 where it is converted afterwards, or int8 is refused."""
+        return "float32" if self.converted_to or self.precision == "int8" else self.precision
+
+    @property
     def model_name(self) -> str:
         """`--model`, or what the prototype's `--model-type` and `--model-trained-on` mean together."""
         if not self.model_trained_on or self.model.endswith(self.model_trained_on):

@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from vidbench.benchmark.timing import machine, random_classifiers, seconds
+from vidbench.benchmark.timing import check_clips, machine, random_classifiers, seconds
 from vidbench.data.decode import decode
 from vidbench.data.load import Sample, VideoLoader
 from vidbench.data.process import process_frame
@@ -46,8 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def table(wanted: argparse.Namespace, folder: Path) -> Iterator[str]:
     """Three tables: passes over the clips, each precision with and without the cache, ways to compress."""
-    if missing := [clip for clip in wanted.clips if not clip.is_file()]:
-        raise UserError(f"no such clip: {missing[0]}")
+    check_clips(wanted.clips)
     protocol = find_architecture(wanted.model).protocol.override(num_frames=wanted.num_frames)
     videos = [
         Video(f"{number}-{clip.name}", clip, end_seconds=FAR_SECONDS + number)

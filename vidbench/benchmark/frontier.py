@@ -3,7 +3,6 @@
 import argparse
 import math
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from vidbench.arguments import EvaluateSettings
-from vidbench.benchmark.timing import interleaved, machine, matrix_product_peak, random_model
+from vidbench.benchmark.timing import interleaved, machine, matrix_product_peak, random_model, run_script
 from vidbench.commands import as_argfile, parse_settings
-from vidbench.data.datasets import ROOT
+from vidbench.data.datasets import ROOT, shard_of
 from vidbench.data.load import Sample
 from vidbench.metrics import accuracy_interval, paired_interval, softmax
 from vidbench.predict import run_views
@@ -58,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def table(wanted: argparse.Namespace, folder: Path) -> Iterator[str]:
     """A line a variant, and the figure where one is asked for."""
     settings = parse_settings(EvaluateSettings, wanted.rest, prog="benchmark.py frontier")
-    lengths = [int(word) for word in wanted.frames.split(",")] if wanted.frames else [settings.num_frames]
+    lengths = _lengths(wanted.frames) if wanted.frames else [settings.num_frames]
+    if wanted.figure and wanted.figure.suffix not in (".png", ".svg"):
+        raise UserError(f"--figure must name a .png or .svg file, got {wanted.figure}")
     if wanted.random:
         model = random_model(settings.model, lengths[0] or 16, folder)
         settings = replace(settings, model=str(model), predict_only=True)
@@ -86,6 +87,17 @@ def table(wanted: argparse.Namespace, folder: Path) -> Iterator[str]:
         yield f"- figure: {wanted.figure}"
 
 
+def _lengths(words: str) -> list[int]:
+    """ "16,32" → [16, 32]."""
+    try:
+        lengths = [int(word) for word in words.split(",")]
+    except ValueError:
+        lengths = [0]
+    if min(lengths) < 1:
+        raise UserError(f"--frames must be numbers above 0, separated by commas, got {words!r}")
+    return list(dict.fromkeys(lengths))
+
+
 def measure(settings: EvaluateSettings, num_rounds: int, folder: Path | None = None) -> tuple[list[Row], list[str]]:
     """Every variant that can be had here on the settings' videos, float32 as it is first, and why others cannot.
 
@@ -97,7 +109,10 @@ def measure(settings: EvaluateSettings, num_rounds: int, folder: Path | None = N
     for runtime, precision in [(name, precision) for name in runtimes for precision in RUNTIMES[name]]:
         wanted = replace(settings, runtime=runtime, precision=precision)
         try:
-            models[runtime, precision] = load_classifier(wanted, videos)
+            model = load_classifier(wanted, videos)
+            protocol = model.spec.protocol
+            model(np.zeros((1, protocol.num_frames, *protocol.frame_size, 3), np.uint8))  # what cannot run says so here
+            models[runtime, precision] = model
         except UserError as problem:
             if not models:
                 raise
@@ -105,6 +120,8 @@ def measure(settings: EvaluateSettings, num_rounds: int, folder: Path | None = N
     first = next(iter(models.values()))  # in float32, not converted
     protocol = first.spec.protocol
     videos, _ = match_classes(videos, found, first.spec.classes, settings.predict_only)
+    videos = shard_of(videos, settings.shard)
+    looks = {"frame_order": settings.frame_order, "distinct_frames": settings.distinct_frames, "seed": settings.seed}
     samples, logits = {key: [] for key in models}, {key: [] for key in models}
     clips = []
     for item in loader_of(settings, videos, protocol):
@@ -112,7 +129,7 @@ def measure(settings: EvaluateSettings, num_rounds: int, folder: Path | None = N
             continue
         clips += [item.views()[:1]] if len(clips) < TIMED_CLIPS else []
         for key, model in models.items():
-            for sample, given in run_views(model, [item]):
+            for sample, given in run_views(model, [item], **looks):
                 samples[key].append(sample)
                 logits[key].append(given)
     if not clips:
@@ -148,10 +165,7 @@ def peak_memory(settings: EvaluateSettings, folder: Path) -> int:
     )
     words = folder / f"{name}.txt"
     words.write_text(as_argfile(settings), encoding="utf-8")
-    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), f"@{words}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f"evaluate.py in {settings.precision} on {settings.runtime}: {done.stderr.splitlines()[-1]}")
+    run_script([str(ROOT / "scripts" / "evaluate.py"), f"@{words}"])
     return read_report(folder / "memory" / name)["timing"]["peak_memory_mb"]["process"]
 
 

@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from vidbench.benchmark.pipeline import consume, link_clips
-from vidbench.benchmark.timing import interleaved, machine, matrix_product_peak, random_classifiers, seconds
+from vidbench.benchmark.timing import (
+    check_clips,
+    interleaved,
+    machine,
+    matrix_product_peak,
+    random_classifiers,
+    seconds,
+)
 from vidbench.data.datasets import load_dataset
 from vidbench.data.load import VideoLoader
 from vidbench.machine import usable_cpus
@@ -27,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def table(wanted: argparse.Namespace, folder: Path) -> Iterator[str]:
     """A line a model and precision, then decoding."""
+    check_clips(wanted.clips)
     size = 2048 if device_name() == "CPU" else 8192  # small ones do not fill a GPU
     peaks = {precision: matrix_product_peak(precision, size) for precision in ("float32", "bfloat16")}
     yield "| model | a view | GFLOP | precision | clips a second | GFLOP/s | of the peak |"

@@ -3,8 +3,6 @@
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,7 @@ import numpy as np
 
 from vidbench.arguments import EvaluateSettings
 from vidbench.benchmark.prototype import network_function, prototype_run
-from vidbench.benchmark.timing import interleaved, machine, random_model
+from vidbench.benchmark.timing import check_clips, interleaved, machine, random_model, run_script
 from vidbench.commands import as_argfile
 from vidbench.convert import agreement
 from vidbench.data.datasets import ROOT, load_dataset
@@ -44,8 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def table(wanted: argparse.Namespace, folder: Path) -> Iterator[str]:
     """A line a way, with ratios to the whole run in TensorFlow's float32, then memory and cache."""
-    if missing := [clip for clip in wanted.clips if not clip.is_file()]:
-        raise UserError(f"no such clip: {missing[0]}")
+    check_clips(wanted.clips)
     link_clips(wanted.clips, wanted.copies, folder / "data")
     settings = EvaluateSettings(
         model=str(random_model(wanted.model, wanted.num_frames, folder)),
@@ -125,9 +122,8 @@ def _memory_and_cache(wanted, settings: EvaluateSettings, folder: Path) -> Itera
     yield f"- second run, all clips cached: {cached:.3f} s a clip, with tracing"
     old = folder / "pickled alone"
     old.mkdir()
-    command = [sys.executable, "-m", "vidbench.benchmark.prototype", settings.model, str(wanted.num_frames), str(old)]
-    done = subprocess.run([*command, *map(str, wanted.clips)], check=True, capture_output=True, text=True)
-    told = json.loads(done.stdout.splitlines()[-1])
+    words = ["-m", "vidbench.benchmark.prototype", settings.model, str(wanted.num_frames), str(old)]
+    told = json.loads(run_script([*words, *map(str, wanted.clips)]).splitlines()[-1])
     kept = told["cache_bytes_a_clip"]
     yield f"- the prototype's way: {told['peak_memory_mb']:,} MB, cache: {kept / 1e6:.2f} MB a clip at most"
 
@@ -138,8 +134,7 @@ def as_commands(settings: EvaluateSettings, folder: Path) -> tuple[dict, float]:
     for name in ("first", "second"):
         words = folder / f"{name}.txt"
         words.write_text(as_argfile(replace(settings, name=name)), encoding="utf-8")
-        command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), f"@{words}"]
-        subprocess.run(command, check=True, capture_output=True)
+        run_script([str(ROOT / "scripts" / "evaluate.py"), f"@{words}"])
         reports.append(read_report(settings.results_dir / name))
     return reports[0]["timing"]["peak_memory_mb"], 1 / reports[1]["timing"]["videos_per_second"]
 
@@ -148,8 +143,8 @@ def link_clips(clips: list[Path], copies: int, folder: Path) -> None:
     """A folder data set of `copies` links to every clip."""
     (folder / "val" / "clips").mkdir(parents=True)
     for number in range(copies):
-        for clip in clips:
-            (folder / "val" / "clips" / f"{number}-{clip.name}").symlink_to(clip.resolve())
+        for place, clip in enumerate(clips):
+            (folder / "val" / "clips" / f"{number}-{place}-{clip.name}").symlink_to(clip.resolve())
 
 
 def consume(loader: VideoLoader) -> None:

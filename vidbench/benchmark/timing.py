@@ -1,13 +1,16 @@
 """What the tables share: clocks, the machine, networks with random weights."""
 
 import importlib.metadata
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from vidbench.data.classes import kinetics_classes
 from vidbench.report import environment
+from vidbench.utils import UserError
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -22,6 +25,21 @@ def interleaved(runs: Mapping[str, Callable[[], object]], num_rounds: int) -> li
     for run in runs.values():
         run()
     return [{name: seconds(run) for name, run in runs.items()} for _ in range(num_rounds)]
+
+
+def check_clips(clips: Iterable[Path]) -> None:
+    """Raise UserError for a video file that is not there."""
+    if missing := [clip for clip in clips if not clip.is_file()]:
+        raise UserError(f"no such clip: {missing[0]}")
+
+
+def run_script(words: Sequence[str]) -> str:
+    """What Python prints when it is started with `words`, as a process of its own. Raises UserError where it fails."""
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        raise UserError(f"{' '.join(words)}: {said[-1].removeprefix('error: ')}")
+    return done.stdout
 
 
 def matrix_product_peak(precision: str = "float32", size: int = 2048) -> float:

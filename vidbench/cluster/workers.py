@@ -81,9 +81,7 @@ class ModelWorker:
             os.chdir(folder)
         os.environ["KERAS_BACKEND"] = backend  # Keras reads it when it is imported, which is now
         limit_cpus(processors)
-        from vidbench.calibration import is_converted  # imports Keras
-
-        videos = list_videos(settings)[1] if is_converted(settings) else ()
+        videos = list_videos(settings)[1] if settings.converted_to else ()
         self.settings, self.model = settings, load_classifier(settings, videos)
         if settings.cache:
             cache.open_folder(cache_folder(settings), settings.cache_max_bytes)

@@ -64,12 +64,16 @@ def on_jax() -> bool:
 
 
 def check_precision(precision: str, runtime: str = "tensorflow") -> None:
-    """Raise UserError for a precision that is unknown or that a runtime has not; warn of one without gain here."""
+    """Raise UserError for a precision that is unknown or that a runtime has not."""
     if precision not in PRECISIONS:
         raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision not in RUNTIMES[runtime]:
         others = " or ".join(name for name, known in RUNTIMES.items() if precision in known)
         raise UserError(f"{runtime} does not run in {precision}: choose the runtime {others}")
+
+
+def warn_without_gain(precision: str, runtime: str = "tensorflow") -> None:
+    """Log a warning where this CPU has no arithmetic of a precision, and a model would run in it here."""
     on_cpu = runtime in ("openvino", "onnxruntime") or device_name() == "CPU"
     if on_cpu and not has_arithmetic(precision):
         log.warning("this CPU has no %s arithmetic: %s will hardly be faster than float32, or slower", *[precision] * 2)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
-from vidbench.runtimes.devices import check_precision
+from vidbench.runtimes.devices import check_precision, warn_without_gain
 from vidbench.runtimes.precision import in_bfloat16
 
 PRODUCTS = ("conv_general_dilated", "dot_general")  # where the arithmetic is
@@ -22,7 +22,8 @@ class JaxRuntime:
     name = "jax"
 
     def __init__(self, network: keras.Model, scale: np.ndarray, shift: np.ndarray, precision: str = "float32"):
-        check_precision(precision)
+        check_precision(precision, self.name)
+        warn_without_gain(precision, self.name)
         self.precision = precision
         self._network = in_bfloat16(network) if precision == "bfloat16" else network
         self._scale, self._shift = scale, shift

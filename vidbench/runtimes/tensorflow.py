@@ -9,7 +9,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.python.grappler import tf_optimizer  # no public way to rewrite one graph and no other
 
 from vidbench.machine import stderr_held
-from vidbench.runtimes.devices import check_precision
+from vidbench.runtimes.devices import check_precision, warn_without_gain
 from vidbench.utils import UserError
 
 KEPT_SHAPES = 4
@@ -30,6 +30,7 @@ class TensorFlowRuntime:
 
     def __init__(self, function: Callable, precision: str = "float32"):
         check_precision(precision)
+        warn_without_gain(precision)
         if precision == "bfloat16" and tf.config.get_visible_devices("GPU"):
             raise UserError("precision bfloat16 is for CPUs here; on a GPU use float32, or JAX (KERAS_BACKEND=jax)")
         self.precision = precision
