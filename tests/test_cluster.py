@@ -73,6 +73,7 @@ def cluster(ray_folder):
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
         from ray.cluster_utils import Cluster
 
+        Path("/tmp/ray").mkdir(exist_ok=True)  # where Ray notes the address, and does not make the folder
         head = NODE | {"temp_dir": str(ray_folder), "_system_config": {"health_check_period_ms": 500}}
         nodes = started(lambda: Cluster(initialize_head=True, head_node_args=head))
         started(lambda: nodes.add_node(**NODE))
