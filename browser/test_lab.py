@@ -1,11 +1,19 @@
 """The notebooks and the widgets in a real JupyterLab."""
 
+import json
 import re
+import shutil
 
 import nbformat
+import numpy as np
 import pytest
 from conftest import ROOT, choose_file
 from nbformat.v4 import new_code_cell, new_notebook
+
+from vidbench.candidates import Candidate
+from vidbench.candidates.review import Decision, candidates_in, read_decisions
+from vidbench.candidates.scores import FrameScores, write_scores
+from vidbench.candidates.tables import Scanned, write_tables
 
 NOTEBOOKS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("*.ipynb"))
 CLIP = ROOT / "data" / "demo" / "val" / "demo1lhqo4y_000000_000004.mp4"
@@ -158,6 +166,56 @@ widgets.studio(load_model("demo"))""".strip())  # fmt: skip
     tab.screenshot(path=shots / "studio.png")
     wear(tab, "Dark")
     tab.screenshot(path=shots / "studio_dark.png")
+    wear(tab, "Light")
+    shut_down(tab)
+
+
+def scan_of_demo_clips(folder) -> list[str]:
+    """A scan's folder with three clips of the demo as its candidates; their keys."""
+    classes, stamp = ["running", "waving", "none of these"], {}
+    clips = sorted((ROOT / "data" / "demo" / "val").glob("*.mp4"))[:3]
+    found = Scanned([Candidate("waving", clip.stem[:11], 0, 4, 0.9) for clip in clips])
+    (folder / "candidates").mkdir(parents=True)
+    for clip, candidate in zip(clips, found.candidates, strict=True):
+        shutil.copy(clip, folder / "candidates" / f"{candidate.key}.mp4")
+        scores = np.random.default_rng(0).dirichlet((1, 1, 1), 40).astype(np.float32)
+        write_scores(
+            folder / "scores" / f"{candidate.youtube_id}.npz",
+            FrameScores(np.arange(40) / 4, scores, (), 10),
+            classes,
+            stamp,
+        )
+    (folder / "scan.json").write_text(json.dumps({"classes": classes}))
+    write_tables(folder, found)
+    return [item.key for item in candidates_in(folder)]
+
+
+def test_candidates_are_reviewed_by_key_and_by_button(tab, lab, project, shots):
+    keys = scan_of_demo_clips(project / "found")
+    cell = "from vidbench.visualize import widgets\nwidgets.CandidateReview('found')"
+    assert run_all(tab, lab, write_notebook(project, "review.ipynb", cell), minutes=2)[0]["errors"] == []
+    output = tab.locator(".jp-OutputArea-output").first
+    output.locator("img[alt*='Candidate 1 of 3: waving']").wait_for(timeout=MINUTE)
+    tab.screenshot(path=shots / "review.png")
+    tab.get_by_label("Key", exact=True).focus()
+    tab.keyboard.press("a")
+    output.locator("img[alt*='Candidate 2 of 3']").wait_for(timeout=MINUTE)
+    assert read_decisions(project / "found") == {keys[0]: Decision(keys[0], "waving", "accept")}
+    tab.keyboard.press("1")  # the box still has the focus: it is running
+    output.locator("img[alt*='Candidate 3 of 3']").wait_for(timeout=MINUTE)
+    assert read_decisions(project / "found")[keys[1]] == Decision(keys[1], "running", "relabel")
+    tab.keyboard.press("Tab")
+    tab.get_by_role("button", name="Reject").focus()
+    tab.keyboard.press("Enter")
+    output.get_by_text(re.compile("all are decided")).wait_for(timeout=MINUTE)
+    decisions = read_decisions(project / "found")
+    assert [decisions[key].decision for key in keys] == ["accept", "relabel", "reject"]
+    tab.get_by_label("Key", exact=True).focus()
+    tab.keyboard.press("b")
+    output.locator("img[alt*='relabelled as running']").wait_for(timeout=MINUTE)
+    assert tab.get_by_label("Class", exact=True).input_value() == "running"
+    wear(tab, "Dark")
+    tab.screenshot(path=shots / "review_dark.png")
     wear(tab, "Light")
     shut_down(tab)
 

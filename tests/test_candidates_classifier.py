@@ -386,3 +386,32 @@ def test_every_application_of_keras_has_its_preprocessing():
     for name in applications().values():
         home = importlib.import_module(getattr(keras.applications, name).__module__)
         assert callable(home.preprocess_input), name
+
+
+# ------------------------------------------------------------------ the backbone of drawings
+
+
+def test_the_demos_network_of_single_frames_is_a_backbone(tmp_path):
+    from vidbench.models import load_model
+    from vidbench.probing.features import head_layer
+
+    demo = load_model("demo-frames")
+    network = build_network("demo-frames", 8, 96)
+    network.get_layer("logits").set_weights(head_layer(demo.network).get_weights())
+    images = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), dtype=np.uint8)
+    ours = np.asarray(network.predict_on_batch(images.astype(np.float32)))
+    np.testing.assert_allclose(ours, demo(images[:, None]), atol=1e-3)  # a video of one frame
+    set_trainable(network, backbone=False, norms=False)
+    assert len(network.trainable_weights) == 2
+    set_trainable(network, backbone=True, norms=False)
+    assert {weight.path.rsplit("/", 1)[1] for weight in network.trainable_weights} == {"kernel", "bias"}
+
+
+def test_training_on_the_backbone_of_drawings_is_saved_and_loaded(folder, tmp_path):
+    learned, held_out = split_pictures(list_pictures(folder), 0.25)
+    recipe = Recipe("demo-frames", image_size=32, epochs=1, frozen_epochs=1, learning_rate=1e-3, batch_size=8)
+    made, rows = train_classifier(learned, held_out, recipe, lambda line: None)
+    assert [row["stage"] for row in rows] == ["head", "all"] and made.record["provenance"]["weights"] == "demo-frames"
+    module.save_classifier(made, tmp_path / "x.keras")
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    np.testing.assert_allclose(load_classifier(tmp_path / "x.keras")(image), made(image), atol=1e-5)

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from vidbench.candidates.sources import LongVideo, fetch_videos, id_of, is_address, list_videos, unique_ids
 from vidbench.candidates.stream import Frame, sampled_frames
-from vidbench.data.demo.long import IDLE, Part, plan_parts, shot_frames, write_long_video
+from vidbench.data.decode import probe
+from vidbench.data.demo.long import (
+    IDLE,
+    STILLS,
+    Part,
+    draw_recordings,
+    draw_shots,
+    plan_parts,
+    shot_frames,
+    write_long_video,
+)
 from vidbench.utils import UserError
 
 
@@ -98,6 +108,25 @@ def test_a_long_video_is_as_long_as_its_parts(tmp_path):
     assert frames[0].image.shape == (192, 256, 3)
     still = [np.abs(after.image.astype(int) - before.image).mean() for before, after in pairwise(frames)]
     assert np.median(still[13:30]) > 0  # somebody moves
+
+
+def test_recordings_and_shots_are_drawn_once_and_the_same_again(tmp_path):
+    planned = {"lasts": (3, 4), "share": 0.4}
+    first = draw_recordings(tmp_path / "a", ("waving", "star jumps"), [0, 1], 20, **planned)
+    assert draw_recordings(tmp_path / "b", ("waving", "star jumps"), [1], 20, **planned) == {
+        "recording1.mp4": first["recording1.mp4"]
+    }
+    assert list(first) == ["recording0.mp4", "recording1.mp4"] and first["recording0.mp4"][-1].end == 20
+    files = [tmp_path / name / "recording1.mp4" for name in "ab"]
+    shown = [[item.image for item in sampled_frames(file, 1) if isinstance(item, Frame)] for file in files]
+    np.testing.assert_array_equal(*shown)
+    files[0].write_bytes(b"kept")
+    draw_recordings(tmp_path / "a", ("waving", "star jumps"), [0, 1], 20, **planned)
+    assert files[0].read_bytes() == b"kept"
+    draw_shots(tmp_path / "shots", ["waving", IDLE], [3], shots=2)
+    names = sorted(path.relative_to(tmp_path / "shots").as_posix() for path in (tmp_path / "shots").glob("*/*"))
+    assert names == ["idle/idle-3x000.mp4", "idle/idle-3x001.mp4", "waving/waving-3x000.mp4", "waving/waving-3x001.mp4"]
+    assert all(probe(tmp_path / "shots" / name).num_frames == STILLS for name in names)
 
 
 def test_standing_up_is_sitting_down_backwards_also_in_part():

@@ -15,7 +15,7 @@ from PIL import Image
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(path for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
 MOST_LINES = 15  # of a cell; what is longer belongs into the library
-PLAYS = re.compile(r"images/demo\.png|visualize\.(tile|playing_\w+)\(|studio\(|classify_your_own\(")
+PLAYS = re.compile(r"images/demo\.png|visualize\.(tile|playing_\w+)\(|studio\(|classify_your_own\(|CandidateReview\(")
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -100,6 +100,8 @@ def test_a_page_without_a_kernel_shows_every_picture_wherever_it_lies(path, temp
     assert "widget-view" not in page
 
 
-def test_there_are_three_stories_and_the_application():
-    stories = {"video_classification", "evaluate_a_model", "train_and_finetune", "classify_a_video"}
+def test_there_are_four_stories_and_the_application():
+    stories = {
+        "video_classification", "evaluate_a_model", "train_and_finetune", "candidate_clips", "classify_a_video"
+    }  # fmt: skip
     assert stories <= {path.stem for path in NOTEBOOKS}

@@ -12,7 +12,11 @@ class CandidateTrainSettings:
     """The flags of scripts/candidates.py train."""
 
     data_dir: Path | None = setting(None, "an image folder a class, DIR/<class>/*; that of no action: none of these")
-    feature_extractor: str = setting("densenet121", "a backbone of keras.applications, by name", metavar="NAME")
+    feature_extractor: str = setting(
+        "densenet121",
+        "a backbone of keras.applications, by name; or demo-frames, the kit's own for drawn figures",
+        metavar="NAME",
+    )
     weights: str = setting(
         "imagenet",
         "imagenet (fetched once), none, or a file: the application's own without its top (….h5), or a .keras file that "

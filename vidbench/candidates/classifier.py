@@ -21,6 +21,7 @@ SCHEMA = 1
 DROPOUT = 0.2
 FRESH_MOMENTUM = 0.9  # of batch norms that begin with nothing: some applications' 0.999 needs thousands of steps
 IMAGENET = "imagenet"
+DRAWINGS = "demo-frames"  # the kit's own network of single frames: a backbone that needs no network
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +57,15 @@ def build_network(backbone: str, num_classes: int, size: int, weights: str = IMA
 
     backbone: a name of `applications`. weights: "imagenet", which is fetched once; "none"; or a file: the weights of
     that application without its top as Keras publishes them (`….h5`), or an image classifier of ours (`.keras`).
+    "demo-frames" is the demo's model that sees single frames, with its own weights, for drawn figures.
 
     Raises UserError for an unknown backbone, a size that it cannot take, weights that do not fit or cannot be had.
     """
+    if backbone.lower() == DRAWINGS:
+        return _with_head(_of_drawings(size), lambda images: images, num_classes, "demo_frames")
     known = applications()
     if (name := known.get(backbone.lower().replace("_", ""))) is None:
-        raise unknown("feature extractor", backbone, known)
+        raise unknown("feature extractor", backbone, [*known, DRAWINGS])
     build = getattr(keras.applications, name)
     preprocess = importlib.import_module(build.__module__).preprocess_input
     shape = {"include_top": False, "input_shape": (size, size, 3), "pooling": "avg"}
@@ -76,12 +80,32 @@ def build_network(backbone: str, num_classes: int, size: int, weights: str = IMA
             layer.momentum = min(layer.momentum, FRESH_MOMENTUM)
     elif weights != IMAGENET:
         _take_weights(extractor, Path(weights))
+    return _with_head(extractor, preprocess, num_classes, name.lower())
+
+
+def _with_head(extractor: keras.Model, preprocess, num_classes: int, name: str) -> keras.Model:
     extractor.name = "backbone"
-    images = keras.Input((size, size, 3), name="images")
+    images = keras.Input(extractor.input_shape[1:], name="images")
     x = extractor(preprocess(images))
     x = keras.layers.Dropout(DROPOUT, name="dropout")(x)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
-    return keras.Model(images, logits, name=name.lower())
+    return keras.Model(images, logits, name=name)
+
+
+def _of_drawings(size: int) -> keras.Model:
+    """(B, size, size, 3) float32, 0 to 255 → (B, 96) features of the demo's network: a video of one frame."""
+    from vidbench.models import load_model
+
+    model = load_model(DRAWINGS)
+    images = keras.Input((size, size, 3))
+    mean, std = (np.array(numbers) for numbers in (model.spec.mean, model.spec.std))
+    x = keras.layers.Rescaling((1 / (255 * std)).tolist(), (-mean / std).tolist(), name="normalise")(images)
+    x = keras.layers.Reshape((1, size, size, 3), name="one_frame")(x)
+    for layer in model.network.layers[1:]:  # a chain: one layer after the other
+        x = layer(x)
+        if layer.name == "mean":
+            return keras.Model(images, x)
+    raise AssertionError("the demo's network has no mean")
 
 
 def _with_imagenet(build, shape: dict, backbone: str) -> keras.Model:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm  # not its widget: what is no terminal gets no bar
 
 from vidbench.candidates.actions import folder_name
 from vidbench.candidates.album import Album, ImageRow

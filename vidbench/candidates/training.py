@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 
 from vidbench.candidates.calibrate import cross_fitted, expected_calibration_error, fit_temperature, mean_log_loss
-from vidbench.candidates.classifier import ImageClassifier, build_network, set_trainable
+from vidbench.candidates.classifier import DRAWINGS, ImageClassifier, build_network, set_trainable
 from vidbench.candidates.pictures import Picture, class_order, squeezed
 from vidbench.data.augment import jitter_colors
 from vidbench.data.images import read_image
+from vidbench.machine import stderr_held
 from vidbench.metrics import accuracy_interval, ranking
 from vidbench.models import keras
 
@@ -108,7 +109,7 @@ def train_classifier(
     keras.utils.set_random_seed(recipe.seed)
     classes = class_order(picture.label for picture in (*learned, *held_out))
     network = build_network(recipe.backbone, len(classes), recipe.image_size, recipe.weights)
-    fresh = recipe.weights == "none"
+    fresh = recipe.weights == "none" and recipe.backbone.lower() != DRAWINGS
     batches = Batches(learned, classes, recipe)
     seen = np.stack([squeezed(read_image(picture.path), recipe.image_size) for picture in held_out])
     labels = np.array([classes.index(picture.label) for picture in held_out])
@@ -169,7 +170,8 @@ def _fit(network: keras.Model, batches: Batches, best: _Best, stage: str, epochs
         metrics=["accuracy"],
     )
     best.stage = stage
-    network.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[best])
+    with stderr_held():  # TensorFlow has something to say of its generator
+        network.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[best])
 
 
 def _logits(network: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
@@ -200,7 +202,7 @@ def _record(recipe: Recipe, learned, logits, labels, groups, best: _Best) -> dic
         },
         "provenance": {
             "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "weights": recipe.weights,
+            "weights": DRAWINGS if recipe.backbone.lower() == DRAWINGS else recipe.weights,
             "pictures": len(learned),
             "epoch": chosen["epoch"],
             "epochs": len(best.rows),

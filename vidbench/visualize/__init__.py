@@ -1,6 +1,6 @@
 """Arrays and reports → pictures: clips that move, figures, widgets."""
 
-from vidbench.visualize.certainty import claims, confidence_curves, half_widths, running_accuracy
+from vidbench.visualize.certainty import claims, confidence_curves, half_widths, reliability_curves, running_accuracy
 from vidbench.visualize.evaluation import (
     accuracy_against_seconds,
     accuracy_lines,
@@ -21,7 +21,7 @@ from vidbench.visualize.figures import (
 )
 from vidbench.visualize.moving import apng, captioned, save_apng, tile
 from vidbench.visualize.playing import as_pixels, bouncing_ball, playing_bars, playing_variants, shown
-from vidbench.visualize.scanning import score_curves
+from vidbench.visualize.scanning import candidate_curve, score_curves
 from vidbench.visualize.speed import frontier
 from vidbench.visualize.story import (
     byte_bars,
@@ -63,6 +63,7 @@ __all__ = [
     "as_pixels",
     "bouncing_ball",
     "byte_bars",
+    "candidate_curve",
     "captioned",
     "claims",
     "class_bars",
@@ -91,6 +92,7 @@ __all__ = [
     "playing_variants",
     "principal_axes",
     "probability_bars",
+    "reliability_curves",
     "resampled_strip",
     "running_accuracy",
     "same_answer",

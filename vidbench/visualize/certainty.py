@@ -58,6 +58,25 @@ def confidence_curves(steps: Sequence[Mapping], kept: np.ndarray):
     return figure
 
 
+def reliability_curves(panels: Mapping[str, Sequence[Mapping]]):
+    """Reliability diagrams side by side: how often answers were right, against how sure they were.
+
+    panels: title → steps of `metrics.reliability`; the area of a point grows with its answers.
+    """
+    figure, axes = new_figure(1, len(panels), (4.6 * len(panels), 3.8), sharey=True)
+    most = max((step["videos"] for steps in panels.values() for step in steps), default=1)
+    for axis, (title, steps) in zip(axes, panels.items(), strict=True):
+        axis.plot([0, 100], [0, 100], "--", color=UNSURE, label="as sure as right")
+        x, y = ([100 * step[name] for step in steps] for name in ("confidence", "accuracy"))
+        axis.vlines(x, x, y, color=WRONG, linewidth=2, label="too sure, or not sure enough")
+        axis.scatter(x, y, [30 + 220 * step["videos"] / most for step in steps], color=PLAIN, zorder=3)
+        axis.set(xlim=(0, 102), ylim=(0, 104), xlabel="how sure it was, in %", title=escaped(title))
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("how often it was right, in %")
+    axes[0].legend(loc="upper left", fontsize=9, frameon=False)
+    return figure
+
+
 def half_widths(share: float, marks: Sequence[int]):
     """How far an accuracy of `share` may lie from the truth, in points either way, against the number of videos."""
     numbers = np.unique(np.geomspace(10, 10 * max(marks), 200).astype(int))

@@ -48,6 +48,34 @@ def score_curves(
     return figure
 
 
+def candidate_curve(
+    times: np.ndarray,
+    scores: np.ndarray,
+    smoothed: np.ndarray,
+    span: tuple[float, float],
+    label: str,
+    others: Sequence[tuple[float, float]] = (),
+    size: tuple[float, float] = (5.4, 2.4),
+):
+    """How likely one action was all along a video, with the seconds of one candidate marked.
+
+    times: (N,) seconds, scores and smoothed: (N,), of class `label`; span: (start, end) seconds; others: those of the
+    video's other candidates of this class, as grey bars. size: inches.
+    """
+    figure, (axis,) = new_figure(1, 1, size)
+    axis.axvspan(*span, color=WRONG, alpha=0.25, linewidth=0)
+    axis.plot(times, scores, color=LIGHT, linewidth=0.7)
+    axis.plot(times, smoothed, color=PLAIN, linewidth=1.6)
+    _bars(axis, [span], 1, 1.06, WRONG, None)
+    _bars(axis, others, 1, 1.06, LIGHT, None)
+    axis.set(ylim=(-0.04, 1.25), yticks=(0, 0.5, 1), xlim=(0, max(float(np.max(times, initial=1)), span[1])))
+    axis.set_title(f"how likely: {escaped(label)}", fontsize=9, loc="left")
+    axis.set_xlabel("seconds of the video", fontsize=9)
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def _bars(axis, intervals: Sequence[tuple[float, float]], scale: float, bottom: float, color: str, name: str | None):
     spans = [(start / scale, (end - start) / scale) for start, end in intervals]
     axis.broken_barh(spans, (bottom, 0.14), facecolor=color, edgecolor="white", linewidth=0.8, label=name)

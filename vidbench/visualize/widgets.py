@@ -20,6 +20,7 @@ from vidbench.data.records import Video
 from vidbench.predict import Prediction, score
 from vidbench.utils import UserError, printable
 from vidbench.visualize import pictures
+from vidbench.visualize.reviewing import CandidateReview
 from vidbench.visualize.studio import studio
 from vidbench.visualize.widget_parts import (
     LABELS,
@@ -35,7 +36,15 @@ from vidbench.visualize.widget_parts import (
     status,
 )
 
-__all__ = ["UPLOAD_MB", "classify_your_own", "clip_explorer", "find_file", "prediction_view", "studio"]
+__all__ = [
+    "UPLOAD_MB",
+    "CandidateReview",
+    "classify_your_own",
+    "clip_explorer",
+    "find_file",
+    "prediction_view",
+    "studio",
+]
 
 UPLOAD_MB = 10  # tornado's limit of a WebSocket message; JupyterLab drops the connection over a larger one, silently
 EXPLORED = Protocol(num_frames=240, resize="short_side", resize_to=(pictures.HEIGHT, pictures.HEIGHT), crop=None)

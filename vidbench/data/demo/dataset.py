@@ -60,7 +60,7 @@ def draw_dataset(
         raise UserError(f"specs of one group must differ in the last digit of their seed: {', '.join(twice[:3])}")
     paths = [folder / split / f"{name}.mp4" for name in names]
     jobs = [(spec, path) for spec, path in zip(specs, paths, strict=True) if not path.exists()]
-    done = _in_parallel(_draw_file, jobs, workers)
+    done = in_parallel(_draw_file, jobs, workers)
     for _ in tqdm(done, total=len(jobs), desc=f"drawing {split}", disable=not progress):
         pass
     rows = [
@@ -98,7 +98,7 @@ def _draw_file(job: tuple[ClipSpec, Path]) -> None:
     write_video(path, render(spec).frames, CRF[spec.level])
 
 
-def _in_parallel(work, jobs: list, workers: int) -> Iterator:
+def in_parallel(work, jobs: list, workers: int) -> Iterator:
     """The results of `work` for each job, in order, as they come."""
     if workers <= 1 or len(jobs) < 2:
         yield from map(work, jobs)

@@ -9,6 +9,7 @@ import av
 import numpy as np
 
 from vidbench.data.demo import motion
+from vidbench.data.demo.dataset import in_parallel, write_video
 from vidbench.data.demo.plan import FPS, REVERSED, plan
 from vidbench.data.demo.render import draw
 from vidbench.data.demo.specs import BACKGROUNDS, SPEEDS, ClipSpec
@@ -16,6 +17,7 @@ from vidbench.utils import written_whole
 
 IDLE = "idle"  # stands about, or, one time in three, walks
 WALKS = 1 / 3
+STILLS = 6  # of a shot that stands for a labelled clip
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,54 @@ def write_long_video(path: Path, parts: Sequence[Part], group: int, rng: np.rand
                     box.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
                     left -= 1
         box.mux(stream.encode())
+
+
+def draw_recordings(
+    folder: Path, actions: Sequence[str], groups: Sequence[int], seconds: int, workers: int = 1, **planned
+) -> dict[str, list[Part]]:
+    """A long video of each recording in `folder`, and what is done when: {file name: parts}.
+
+    planned: `lasts` and `share`, see `plan_parts`. The same call draws the same; files that are there are kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    dice = {group: np.random.default_rng([1, group]) for group in groups}
+    truth = {f"recording{group}.mp4": plan_parts(actions, seconds, rng, **planned) for group, rng in dice.items()}
+    jobs = [
+        (folder / name, parts, group, dice[group])
+        for (name, parts), group in zip(truth.items(), groups, strict=True)
+        if not (folder / name).exists()
+    ]
+    for _ in in_parallel(_draw_long, jobs, workers):
+        pass
+    return truth
+
+
+def draw_shots(folder: Path, actions: Sequence[str], groups: Sequence[int], shots: int, workers: int = 1) -> None:
+    """So many short labelled clips of each action in each recording: `folder/<action>/<recording>x<number>.mp4`.
+
+    IDLE is such an action, too. A clip has six frames of its shot, drawn at random: they are for stills. The same call
+    draws the same; files that are there are kept.
+    """
+    jobs = []
+    for group in groups:
+        for action in actions:
+            (folder / action).mkdir(parents=True, exist_ok=True)
+            for number in range(shots):
+                path = folder / action / f"{action.replace(' ', '-')}-{group}x{number:03d}.mp4"
+                if not path.exists():
+                    jobs.append((path, action, group, number))
+    for _ in in_parallel(_draw_shot, jobs, workers):
+        pass
+
+
+def _draw_long(job: tuple) -> None:
+    write_long_video(*job)
+
+
+def _draw_shot(job: tuple[Path, str, int, int]) -> None:
+    path, action, group, number = job
+    rng = np.random.default_rng([2, group, number, *action.encode()])
+    write_video(path, np.stack(list(shot_frames(action, group, rng, number=STILLS))), crf=20)
 
 
 def shot_frames(
